@@ -1,0 +1,194 @@
+"""Which measure survives retraining best: one row of numbers for every measure.
+
+The headline is the coefficient of variation over runs and its paired difference to a baseline, the Euclidean
+distance between latent codes. A CV alone can be gamed. If every run adds about the same constant c to all
+lengths,
+
+    CV(length + c) = s / (mean + c),
+
+the CV falls as c grows, although the measure says nothing new about the pairs; one that is nearly constant
+has a tiny CV even if every run ranks the pairs differently. Hence intraclass correlation, Spearman and
+Kendall's W stand beside it in every row: they ask whether the runs agree on how the pairs *differ*, and a
+constant does not move them.
+
+Throughout, None is a number that is undefined.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy.typing import ArrayLike
+
+from identmetric_cli.analysis.agreement import intraclass_correlation, kendall_w, mean_spearman
+from identmetric_cli.analysis.paired import SAME, paired_test
+from identmetric_cli.analysis.variability import as_table, coefficient_of_variation
+
+FEW_RUNS = 5
+PAIRED = ("difference", "difference_se", "t", "df", "p_less", "wilcoxon_p", "effect", "ci95")
+
+
+@dataclass(frozen=True)
+class MeasureSummary:
+    """What the runs say about one measure. The paired fields are None on the baseline's own row."""
+
+    name: str
+    pairs: int
+    """number of pairs that are finite in every run; only they are used"""
+    mean: float | None
+    """mean over runs and pairs"""
+    mean_cv: float | None
+    median_cv: float | None
+    iqr_cv: tuple[float, float] | None
+    """25 % and 75 % quantiles of the CV over pairs"""
+    cv_ratio: float | None
+    """mean CV divided by the baseline's, over the pairs that both have"""
+    difference: float | None
+    """mean of CV - baseline CV; this and the next seven fields are those of `PairedTest`"""
+    difference_se: float | None
+    t: float | None
+    df: int | None
+    p_less: float | None
+    wilcoxon_p: float | None
+    effect: float | None
+    ci95: tuple[float, float] | None
+    icc_a1: float | None
+    icc_c1: float | None
+    spearman: float | None
+    kendall_w: float | None
+    warnings: tuple[str, ...]
+    cv: Float[np.ndarray, " pairs"] = field(repr=False, compare=False)
+    """CV of every pair of the table, NaN where it is undefined; not part of `as_dict`"""
+
+    def as_dict(self) -> dict[str, str | int | float | list | None]:
+        """All fields but `cv` as values that JSON knows: lists for tuples, None for what is not finite."""
+        values = {f.name: _defined(getattr(self, f.name)) for f in fields(self) if f.name != "cv"}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def summarise(
+    measures: Mapping[str, ArrayLike],
+    baseline: str = "euclidean_latent",
+    endpoints: ArrayLike | None = None,
+    *,
+    seed: int = 0,
+) -> list[MeasureSummary]:
+    """One row for each measure, a (runs, pairs) table, in the order given.
+
+    `endpoints`, (pairs, 2), names the data points of the baseline's pairs; the interval of the difference is
+    then one over points (see `analysis.paired`). A measure with another number of columns, such as one on
+    triples, is summarised without the paired fields. ValueError for fewer than two runs, a baseline that is
+    not among the measures, or tables with different numbers of runs.
+    """
+    if baseline not in measures:
+        raise ValueError(f"the baseline {baseline!r} is not among the measures {sorted(measures)}")
+    tables = {name: as_table(values) for name, values in measures.items()}
+    runs = {name: len(table) for name, table in tables.items()}
+    if len(set(runs.values())) > 1:
+        raise ValueError(f"all measures need the same runs; got these numbers of runs: {runs}")
+
+    reference = coefficient_of_variation(tables[baseline])
+    return [
+        _summary(name, table, reference, endpoints, is_baseline=name == baseline, seed=seed)
+        for name, table in tables.items()
+    ]
+
+
+def _summary(
+    name: str,
+    table: Float[np.ndarray, "runs pairs"],
+    reference: Float[np.ndarray, " reference"],
+    endpoints: ArrayLike | None,
+    *,
+    is_baseline: bool,
+    seed: int,
+) -> MeasureSummary:
+    complete = np.isfinite(table).all(axis=0)
+    used = table[:, complete]
+    cv = coefficient_of_variation(table)
+    known = cv[np.isfinite(cv)]
+    comparable = cv.shape == reference.shape
+    caveats = _caveats(table, complete, cv)
+    if not comparable:
+        caveats.append(f"{len(cv)} columns against the baseline's {len(reference)}: not paired with it")
+
+    paired = dict.fromkeys(PAIRED)
+    if comparable and not is_baseline:
+        test = paired_test(cv, reference, endpoints=endpoints, seed=seed)
+        paired = {key: getattr(test, key) for key in PAIRED}
+
+    icc_a1, icc_c1 = intraclass_correlation(used)
+    numbers = {
+        "mean": _mean(used),
+        "mean_cv": _mean(known),
+        "median_cv": float(np.median(known)) if known.size else None,
+        "iqr_cv": tuple(np.quantile(known, [0.25, 0.75]).tolist()) if known.size else None,
+        "cv_ratio": _cv_ratio(cv, reference),
+        "icc_a1": icc_a1,
+        "icc_c1": icc_c1,
+        "spearman": mean_spearman(used),
+        "kendall_w": kendall_w(used),
+        **paired,
+    }
+    return MeasureSummary(
+        name=name,
+        pairs=used.shape[1],
+        warnings=tuple(caveats),
+        cv=cv,
+        **{key: _defined(value) for key, value in numbers.items()},
+    )
+
+
+def _cv_ratio(cv: Float[np.ndarray, " pairs"], reference: Float[np.ndarray, " reference"]) -> float | None:
+    if cv.shape == reference.shape:
+        both = np.isfinite(cv) & np.isfinite(reference)
+        cv, reference = cv[both], reference[both]
+    mean, baseline = (_mean(values[np.isfinite(values)]) for values in (cv, reference))
+    if mean is None or baseline is None or abs(baseline) < SAME:
+        return None
+    return mean / baseline
+
+
+def _caveats(
+    table: Float[np.ndarray, "runs pairs"],
+    complete: Bool[np.ndarray, " pairs"],
+    cv: Float[np.ndarray, " pairs"],
+) -> list[str]:
+    """What a reader should know before trusting the row, in plain words."""
+    caveats = []
+    runs = len(table)
+    if runs < FEW_RUNS:
+        # A standard deviation from r normal values has the relative error 1 / sqrt(2 (r - 1)).
+        error = 100 / math.sqrt(2 * (runs - 1))
+        caveats.append(
+            f"only {runs} runs: each CV is uncertain by about {error:.0f} %, and another run can reverse a "
+            f"small difference; train {FEW_RUNS} or more"
+        )
+    if not complete.all():
+        caveats.append(
+            f"{np.sum(~complete)} of {complete.size} pairs left out, as some run has no finite value; the "
+            "numbers speak only of the others"
+        )
+    used = table[:, complete]
+    near_zero = used.mean(axis=0) <= used.std(axis=0, ddof=1)
+    if near_zero.any():
+        caveats.append(
+            f"mean near 0 in {near_zero.sum()} of {near_zero.size} pairs (not one standard deviation above "
+            "it): their CV is large, negative or undefined, and distorts the mean CV"
+        )
+    known = cv[np.isfinite(cv)]
+    if known.size and np.all(np.abs(known) < SAME):
+        caveats.append("the same in every run: it does not depend on the model, and its CV of 0 is no merit")
+    return caveats
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return float(values.mean()) if values.size else None
+
+
+def _defined(value):
+    """`value`, or None where it is a number, or holds a number, that is not finite."""
+    numbers = value if isinstance(value, tuple) else (value,)
+    return None if any(isinstance(v, float) and not math.isfinite(v) for v in numbers) else value

@@ -1,0 +1,145 @@
+"""Checkpoints that are either whole and verified or do not exist.
+
+Orbax writes the arrays; it does not notice a flipped bit, trusts folder names and flushes only part of what it
+writes. So every step is sealed: after a blocking save all its files are flushed and hashed, and only then
+`seal-<step>.json` appears beside it. A step without a seal that matches its bytes is not a checkpoint.
+
+    checkpoints/<step>/{last,best,optimizer,...}   items, each restorable alone
+    checkpoints/seal-<step>.json                   SHA-256 of every file, and the step's `meta`
+"""
+
+import errno
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from identmetric_cli.errors import CheckpointError, StorageError
+from identmetric_cli.files import fsync_folder, sha256_file, storage_error, write_json
+
+FORMAT = 1
+KEEP = 2
+
+logging.getLogger("absl").setLevel(logging.ERROR)
+
+
+def save(folder: Path, step: int, items: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
+    """Save pytrees of arrays as a sealed step and drop all but the newest steps; raises StorageError."""
+    path = folder.resolve() / str(step)
+    _remove(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+            arguments = {name: ocp.args.StandardSave(tree) for name, tree in items.items()}
+            checkpointer.save(path, ocp.args.Composite(**arguments))
+        files = _flush_and_hash(path)
+    except OSError as error:
+        raise storage_error(path, error) from error
+    except ValueError as error:  # tensorstore reports a full disk so
+        cause = OSError(errno.ENOSPC, str(error)) if "No space left" in str(error) else None
+        raise (storage_error(path, cause) if cause else error) from error
+    write_json(folder / f"seal-{step}.json", {"format": FORMAT, "step": step, "meta": dict(meta), "files": files})
+    for old in sealed_steps(folder)[:-KEEP]:
+        (folder / f"seal-{old}.json").unlink()
+        _remove(folder / str(old))
+
+
+def newest(folder: Path) -> tuple[int, dict[str, Any], list[str]] | None:
+    """Newest step whose seal verifies, its meta, and a note on each newer step that does not; None without any."""
+    notes = []
+    for step in reversed(sealed_steps(folder)):
+        fault = _fault(folder, step)
+        if fault is None:
+            return step, _read_seal(folder, step)["meta"], notes
+        notes.append(f"{folder / str(step)} is damaged ({fault})")
+    if notes:
+        raise CheckpointError("no checkpoint is intact: " + "; ".join(notes), "train the run again with --overwrite")
+    return None
+
+
+def quarantine(folder: Path, after: int | None) -> list[Path]:
+    """Set aside every step newer than `after` (all, when None): rename it to `quarantine-*`, never delete it."""
+    moved = []
+    for path in sorted(folder.glob("*")) if folder.is_dir() else ():
+        step = path.name.removeprefix("seal-").removesuffix(".json").split(".")[0]
+        if not step.isdigit() or (after is not None and path.name in (str(after), f"seal-{after}.json")):
+            continue
+        if after is None or int(step) > after or not (folder / f"seal-{step}.json").exists():
+            target = folder / f"quarantine-{path.name}-{time.time_ns()}"
+            path.rename(target)
+            moved.append(target)
+    return moved
+
+
+def restore(folder: Path, step: int, targets: Mapping[str, Any]) -> dict[str, Any]:
+    """Items of a step, each into the structure, shapes and dtypes of its target; raises CheckpointError."""
+    path = folder.resolve() / str(step)
+    try:
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+            arguments = {name: ocp.args.StandardRestore(target) for name, target in targets.items()}
+            restored = checkpointer.restore(path, ocp.args.Composite(**arguments))
+    except Exception as error:  # a damaged file raises errors of many types
+        raise CheckpointError(
+            f"{path} does not fit the model of this configuration or is damaged ({type(error).__name__})",
+            "use the configuration stored in the run, or train a new run",
+        ) from error
+    return {name: restored[name] for name in targets}
+
+
+def sealed_steps(folder: Path) -> list[int]:
+    """Steps that carry a seal, ascending; the seals are not verified."""
+    names = (path.name.removeprefix("seal-").removesuffix(".json") for path in folder.glob("seal-*.json"))
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def _read_seal(folder: Path, step: int) -> dict[str, Any]:
+    return json.loads((folder / f"seal-{step}.json").read_text())
+
+
+def _fault(folder: Path, step: int) -> str | None:
+    try:
+        seal = _read_seal(folder, step)
+        if seal["format"] != FORMAT:
+            return f"format {seal['format']}, this version reads {FORMAT}"
+        expected = seal["files"]
+        found = {str(path.relative_to(folder)): path for path in (folder / str(step)).rglob("*") if path.is_file()}
+        missing = expected.keys() - found.keys()
+        if missing:
+            return f"{min(missing)} is missing"
+        changed = [name for name, digest in expected.items() if sha256_file(found[name]) != digest]
+        return f"{changed[0]} has changed" if changed else None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"its seal cannot be read: {type(error).__name__}"
+
+
+def _flush_and_hash(path: Path) -> dict[str, str]:
+    digests = {}
+    for each in sorted(path.rglob("*")):
+        if each.is_dir():
+            fsync_folder(each)
+            continue
+        descriptor = os.open(each, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+        digests[str(each.relative_to(path.parent))] = sha256_file(each)
+    fsync_folder(path)
+    fsync_folder(path.parent)
+    return digests
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink():
+        raise StorageError(f"{path} is a symbolic link; a run directory must hold none", "remove the link")
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def abstract(tree: Any) -> Any:
+    """Shapes and dtypes of a pytree, the target to restore it into."""
+    return jax.tree.map(ocp.utils.to_shape_dtype_struct, tree)

@@ -1,0 +1,148 @@
+"""Limited-memory BFGS with backtracking, one problem per row, as a pure function of rows.
+
+Every call of `advance` receives energy and gradient at the row's trial point and answers with the next trial point:
+rows are at different stages of different line searches at the same time and share nothing. A row ends by its own
+rules, all relative to its own energy:
+
+    converged   the quasi-Newton estimate of what is still to be gained, -g.p / 2, is below rtol E
+    max_iter    evaluations are spent, or no step along steepest descent lowers the energy
+    nonfinite   energy or gradient at the start are not finite
+    degenerate  the energy is zero although the ends differ
+
+Nocedal and Wright, Numerical Optimization (2006), algorithms 3.1 and 7.4.
+"""
+
+from enum import IntEnum
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Bool, Float, Int
+
+MEMORY = 10
+SUFFICIENT_DECREASE = 1e-4
+SMALLEST_STEP = 1e-4
+
+
+class Status(IntEnum):
+    """What became of a pair."""
+
+    running = 0
+    converged = 1
+    max_iter = 2
+    nonfinite = 3
+    degenerate = 4
+    identical_endpoints = 5
+
+
+class State(NamedTuple):
+    """One row; arrays carry a leading axis `pairs` when rows are mapped."""
+
+    y: Float[Array, " size"]
+    """Accepted point."""
+    energy: Float[Array, ""]
+    gradient: Float[Array, " size"]
+    direction: Float[Array, " size"]
+    step: Float[Array, ""]
+    steps: Float[Array, "memory size"]
+    """Accepted differences of points, newest last; zero rows are empty."""
+    changes: Float[Array, "memory size"]
+    """Differences of gradients that belong to them."""
+    fresh: Bool[Array, ""]
+    """No evaluation yet: the trial point is the start itself."""
+    evaluations: Int[Array, ""]
+    status: Int[Array, ""]
+
+
+def start(y: Float[Array, " size"]) -> State:
+    """A row that begins at `y`."""
+    zeros, none = jnp.zeros_like(y), jnp.zeros((), y.dtype)
+    memory = jnp.zeros((MEMORY, y.size), y.dtype)
+    return State(
+        y, none, zeros, zeros, none, memory, memory, jnp.asarray(True), jnp.asarray(0), jnp.asarray(Status.running)
+    )
+
+
+def trial(state: State) -> Float[Array, " size"]:
+    """Point at which the row wants to know energy and gradient."""
+    return state.y + state.step * state.direction
+
+
+def gain(state: State) -> Float[Array, ""]:
+    """Quasi-Newton estimate of the energy still to be gained, -g.p / 2."""
+    return -0.5 * jnp.vdot(state.gradient, state.direction)
+
+
+def advance(
+    state: State, energy: Float[Array, ""], gradient: Float[Array, " size"], rtol: float, max_iter: int
+) -> State:
+    """Take or refuse the trial point, whose energy and gradient are given. A row that has ended stays as it is."""
+    finite = jnp.isfinite(energy) & jnp.all(jnp.isfinite(gradient))
+    slope = jnp.vdot(state.gradient, state.direction)
+    descends = energy <= state.energy + SUFFICIENT_DECREASE * state.step * slope
+    accepted = _accept(state, energy, gradient)
+    refused = _refuse(state)
+    new = _where(finite & (state.fresh | descends), accepted, refused)
+    new = new._replace(evaluations=state.evaluations + 1, fresh=jnp.asarray(False))
+    ended = jnp.where(gain(new) <= rtol * new.energy, Status.converged, Status.running)
+    lost = (new.evaluations >= max_iter) | ((new.step < SMALLEST_STEP) & _memory_is_empty(new))
+    ended = jnp.where((ended == Status.running) & lost, Status.max_iter, ended)
+    ended = jnp.where(new.energy <= 0, Status.degenerate, ended)
+    ended = jnp.where(state.fresh & ~finite, Status.nonfinite, ended)
+    return _where(state.status == Status.running, new._replace(status=ended.astype(state.status.dtype)), state)
+
+
+def _accept(state: State, energy: Array, gradient: Array) -> State:
+    point = trial(state)
+    step, change = point - state.y, gradient - state.gradient
+    floor = jnp.finfo(point.dtype).eps * jnp.linalg.norm(step) * jnp.linalg.norm(change)
+    usable = ~state.fresh & (jnp.vdot(step, change) > floor)
+    steps = jnp.where(usable, jnp.roll(state.steps, -1, axis=0).at[-1].set(step), state.steps)
+    changes = jnp.where(usable, jnp.roll(state.changes, -1, axis=0).at[-1].set(change), state.changes)
+    direction = -_inverse_hessian_product(gradient, steps, changes)
+    downhill = jnp.vdot(direction, gradient) < 0
+    return state._replace(
+        y=point,
+        energy=energy,
+        gradient=gradient,
+        direction=jnp.where(downhill, direction, -0.5 * gradient),
+        step=jnp.ones_like(state.step),
+        steps=jnp.where(downhill, steps, 0.0),
+        changes=jnp.where(downhill, changes, 0.0),
+    )
+
+
+def _refuse(state: State) -> State:
+    shorter = state._replace(step=0.3 * state.step)
+    steepest = state._replace(
+        direction=-0.5 * state.gradient,
+        step=jnp.ones_like(state.step),
+        steps=jnp.zeros_like(state.steps),
+        changes=jnp.zeros_like(state.changes),
+    )
+    restart = (shorter.step < SMALLEST_STEP) & ~_memory_is_empty(state)
+    return _where(restart, steepest, shorter)
+
+
+def _memory_is_empty(state: State) -> Bool[Array, ""]:
+    return ~jnp.any(state.steps[-1])
+
+
+def _inverse_hessian_product(q: Array, steps: Array, changes: Array) -> Array:
+    """Two-loop recursion; in the variables of `curves` an empty memory means a Hessian of twice the identity."""
+    products = jnp.einsum("ms,ms->m", steps, changes)
+    rho = jnp.where(products > 0, 1.0 / jnp.where(products > 0, products, 1.0), 0.0)
+    alpha = [jnp.zeros(())] * MEMORY
+    for i in reversed(range(MEMORY)):
+        alpha[i] = rho[i] * jnp.vdot(steps[i], q)
+        q = q - alpha[i] * changes[i]
+    squares = jnp.vdot(changes[-1], changes[-1])
+    q = jnp.where(squares > 0, products[-1] / jnp.where(squares > 0, squares, 1.0), 0.5) * q
+    for i in range(MEMORY):
+        q = q + (alpha[i] - rho[i] * jnp.vdot(changes[i], q)) * steps[i]
+    return q
+
+
+def _where(condition: Array, yes: State, no: State) -> State:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)

@@ -1,0 +1,1 @@
+"""Training: a compiled step and a loop that yields records."""
