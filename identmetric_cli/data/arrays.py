@@ -83,7 +83,7 @@ def as_unit_interval(array: np.ndarray, source: object) -> np.ndarray:
             f"{source}: values from {low:.6g} to {high:.6g}, where images lie in [0, 1]",
             "divide by the value of white (255 for 8 bits), undo any normalisation, or clip to [0, 1]",
         )
-    return np.ascontiguousarray(array, dtype=np.float32) / np.float32(white)
+    return np.divide(np.ascontiguousarray(array), white, dtype=np.float32)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ Three choices that a reader may want to know:
   negative lobes, adds no halos and stays in [0, 1].
 """
 
+import logging
 import os
 import re
 import warnings
@@ -48,14 +49,11 @@ MODES = {  # mode of the file: (mode to work in, its value of white, note)
     "PA": ("RGB", 255, "palette replaced by its colours"),
     "RGB": ("RGB", 255, None),
     "RGBA": ("RGB", 255, None),
-    "RGBX": ("RGB", 255, None),
     "YCbCr": ("RGB", 255, "YCbCr converted to RGB"),
     "CMYK": ("RGB", 255, "CMYK converted to RGB, without its colour profile"),
     "I": ("F", 65535, "16-bit scaled to [0, 1]"),
     "I;16": ("F", 65535, "16-bit scaled to [0, 1]"),
-    "I;16L": ("F", 65535, "16-bit scaled to [0, 1]"),
     "I;16B": ("F", 65535, "16-bit scaled to [0, 1]"),
-    "I;16N": ("F", 65535, "16-bit scaled to [0, 1]"),
     "F": ("F", 1, None),
 }
 WITH_ALPHA = {"L": "LA", "RGB": "RGBA"}
@@ -63,6 +61,9 @@ WITH_ALPHA = {"L": "LA", "RGB": "RGBA"}
 _HINT = "open it in an image program and save it as an 8-bit PNG"
 _HINT_SIZE = "scale it down first"
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
+
+# What Pillow logs of a damaged file it also raises; a logger without a handler would print it on stderr.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 def read_image(path: Path, shape: tuple[int, int, int]) -> tuple[np.ndarray, list[str]]:
@@ -84,7 +85,7 @@ def read_image(path: Path, shape: tuple[int, int, int]) -> tuple[np.ndarray, lis
             notes.append("colour converted to grey")
         image = _fit(image, height, width, notes)
     # Pillow warns of damaged metadata; it also warns of sizes, but our limit is below its own.
-    notes += [f"damage: {warning.message}".strip() for warning in warned if warning.category is UserWarning]
+    notes += [f"decoder warns: {warning.message}".strip() for warning in warned if warning.category is UserWarning]
     pixels = np.asarray(image, dtype=np.float32) / np.float32(white)
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[..., None], channels, axis=2)
@@ -211,7 +212,7 @@ def _fill(pixels: np.ndarray, height: int, width: int, notes: list[str]) -> np.n
     """The picture centred in (height, width, channels), the rest in the median colour of its edge."""
     rows, columns, channels = pixels.shape
     if (rows, columns) == (height, width):
-        return np.ascontiguousarray(pixels)
+        return pixels
     notes.append(f"filled up from {columns}x{rows} to {width}x{height} with the colour of its edge")
     edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     filled = np.empty((height, width, channels), np.float32)

@@ -6,6 +6,7 @@ and back up by nearest-neighbour enlargement followed by a 3x3 convolution. Outp
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -73,12 +74,7 @@ class ConvDecoder(nnx.Module):
         self.activation = activation
         self.first = nnx.Linear(latent_dim, 4 * channels[0], rngs=rngs)
         widths = (*channels, shape[2])
-        self.layers = nnx.List(
-            [
-                nnx.Conv(inputs, outputs, (3, 3), rngs=rngs)
-                for inputs, outputs in zip(widths[:-1], widths[1:], strict=True)
-            ]
-        )
+        self.layers = nnx.List([nnx.Conv(inputs, outputs, (3, 3), rngs=rngs) for inputs, outputs in pairwise(widths)])
 
     def __call__(self, z: Float[Array, "points latent"]) -> Float[Array, "points height width channels"]:
         x = ACTIVATIONS[self.activation](self.first(z)).reshape(z.shape[0], 2, 2, -1)
@@ -179,6 +175,4 @@ def _nearest(x: Array, height: int, width: int) -> Array:
 
 
 def _dense(widths: Sequence[int], rngs: nnx.Rngs) -> nnx.List:
-    return nnx.List(
-        [nnx.Linear(inputs, outputs, rngs=rngs) for inputs, outputs in zip(widths[:-1], widths[1:], strict=True)]
-    )
+    return nnx.List([nnx.Linear(inputs, outputs, rngs=rngs) for inputs, outputs in pairwise(widths)])

@@ -54,7 +54,7 @@ def build_model(config: Config, shape: tuple[int, ...], seed: int) -> EnsembleVA
 
 @lru_cache
 def build_optimizer(learning_rate: float, gradient_clip: float | None) -> optax.GradientTransformation:
-    """Adam, after clipping of the global norm where it is asked for; one object per setting, so steps compile once."""
+    """Adam, after clipping of the global norm where asked for; one object per setting, so steps compile once."""
     adam = optax.adam(learning_rate)
     return adam if gradient_clip is None else optax.chain(optax.clip_by_global_norm(gradient_clip), adam)
 

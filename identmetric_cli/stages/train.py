@@ -100,7 +100,7 @@ def _train(config: Config, seed: int, run: Run, data: Dataset, reporter: Reporte
     try:
         with reporter.task(f"training {run.name}") as advance:
             advance(snapshot.progress.epoch, settings.epochs, "")
-            for snapshot, record in fit(  # noqa: B020
+            for latest, record in fit(
                 snapshot,
                 graphdef,
                 optimizer,
@@ -110,6 +110,7 @@ def _train(config: Config, seed: int, run: Run, data: Dataset, reporter: Reporte
                 save=save,
                 stopping=lambda: stop.signal_number != 0,
             ):
+                snapshot = latest
                 run.append_metrics(record.as_dict())
                 advance(
                     record.epoch,

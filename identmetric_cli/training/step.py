@@ -68,7 +68,10 @@ def next_epoch(state: TrainState) -> TrainState:
 def make_step(
     graphdef: Any, optimizer: optax.GradientTransformation, *, noise_variance: float | None, beta: float
 ) -> Callable[[TrainState, Array, PRNGKeyArray], TrainState]:
-    """Compiled (state, items, key) -> state, one for all runs of one kind; `noise_variance` None means its maximum-likelihood value."""
+    """Compiled (state, items, key) -> state, one for all runs of one kind.
+
+    `noise_variance` None means its maximum-likelihood value.
+    """
 
     def loss(parameters: Any, x: Array, key: PRNGKeyArray) -> tuple[Array, tuple[Array, Array]]:
         model = nnx.merge(graphdef, parameters)
