@@ -121,7 +121,7 @@ class Train(Section):
 class Geodesic(Section):
     estimator: Literal["expected", "mean"] = "expected"
     """`expected`: the mean of the decoders' pull-back metrics; `mean`: the pull-back metric of the mean decoder."""
-    nodes: Annotated[int, Field(ge=4, le=4096)] = 32
+    nodes: Annotated[int, Field(ge=4, le=4096)] = 16
     """Segments of a curve; refinement is checked at twice as many."""
     max_iter: Annotated[int, Field(ge=1)] = 100
     """Evaluations of energy and gradient per pair and grid before it is given up as `max_iter`."""

@@ -60,7 +60,16 @@ def start(y: Float[Array, " size"]) -> State:
     zeros, none = jnp.zeros_like(y), jnp.zeros((), y.dtype)
     memory = jnp.zeros((MEMORY, y.size), y.dtype)
     return State(
-        y, none, zeros, zeros, none, memory, memory, jnp.asarray(True), jnp.asarray(0), jnp.asarray(Status.running)
+        y,
+        none,
+        zeros,
+        zeros,
+        none,
+        memory,
+        memory,
+        jnp.asarray(True),
+        jnp.asarray(0, jnp.int32),
+        jnp.asarray(Status.running, jnp.int32),
     )
 
 
@@ -83,14 +92,14 @@ def advance(
     descends = energy <= state.energy + SUFFICIENT_DECREASE * state.step * slope
     accepted = _accept(state, energy, gradient)
     refused = _refuse(state)
-    new = _where(finite & (state.fresh | descends), accepted, refused)
+    new = where(finite & (state.fresh | descends), accepted, refused)
     new = new._replace(evaluations=state.evaluations + 1, fresh=jnp.asarray(False))
     ended = jnp.where(gain(new) <= rtol * new.energy, Status.converged, Status.running)
     lost = (new.evaluations >= max_iter) | ((new.step < SMALLEST_STEP) & _memory_is_empty(new))
     ended = jnp.where((ended == Status.running) & lost, Status.max_iter, ended)
     ended = jnp.where(new.energy <= 0, Status.degenerate, ended)
     ended = jnp.where(state.fresh & ~finite, Status.nonfinite, ended)
-    return _where(state.status == Status.running, new._replace(status=ended.astype(state.status.dtype)), state)
+    return where(state.status == Status.running, new._replace(status=ended.astype(state.status.dtype)), state)
 
 
 def _accept(state: State, energy: Array, gradient: Array) -> State:
@@ -122,7 +131,7 @@ def _refuse(state: State) -> State:
         changes=jnp.zeros_like(state.changes),
     )
     restart = (shorter.step < SMALLEST_STEP) & ~_memory_is_empty(state)
-    return _where(restart, steepest, shorter)
+    return where(restart, steepest, shorter)
 
 
 def _memory_is_empty(state: State) -> Bool[Array, ""]:
@@ -144,5 +153,6 @@ def _inverse_hessian_product(q: Array, steps: Array, changes: Array) -> Array:
     return q
 
 
-def _where(condition: Array, yes: State, no: State) -> State:
+def where(condition: Array, yes: State, no: State) -> State:
+    """One of two states."""
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)

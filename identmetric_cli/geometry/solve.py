@@ -1,8 +1,8 @@
 """Geodesics between many pairs: coarse to fine in the number of nodes, every pair at its own pace.
 
-A fixed number of lanes is advanced together by one compiled function. A lane whose pair has ended is handed the
-next pair of the queue at once, so pairs that are done cost nothing and memory depends on the number of lanes
-alone. Shapes never change within a grid, so a pair's bits do not depend on its neighbours, nor on how many there are.
+A fixed number of lanes is advanced together. A lane whose pair has ended is handed the next pair of the queue at
+once, so pairs that are done cost nothing and memory depends on the number of lanes alone. Shapes never change within
+a grid, so a pair's bits do not depend on its neighbours, nor on how many there are.
 
 The loop runs on the host: on a CPU, a convolution inside a compiled loop is several times slower than the same
 convolution called from Python.
@@ -20,7 +20,15 @@ from jaxtyping import Float
 
 from identmetric_cli.batching import in_batches
 from identmetric_cli.geometry import curves, lbfgs
-from identmetric_cli.geometry.energy import embed_curves, energy, length, squared_steps
+from identmetric_cli.geometry.energy import (
+    embed_points,
+    energy,
+    energy_gradient,
+    lay,
+    layout,
+    length,
+    polygon_steps,
+)
 from identmetric_cli.geometry.lbfgs import Status
 from identmetric_cli.geometry.metric import as_pytree, metric_tensor
 from identmetric_cli.types import Decode
@@ -28,7 +36,7 @@ from identmetric_cli.types import Decode
 MODES = 12
 COARSEST = 8
 COARSE_RTOL = 1e-3
-PROBES = (1 / 6, 1 / 2, 5 / 6)
+PROBES = (1 / 4, 3 / 4)
 
 
 class GeodesicTable(NamedTuple):
@@ -73,8 +81,6 @@ class Problem(NamedTuple):
     starts: Float[Array, "pairs latent"]
     ends: Float[Array, "pairs latent"]
     scale: Float[Array, "pairs latent latent"]
-    decoded: Float[Array, "pairs 2 decoders data"]
-    """F at both ends."""
 
 
 def geodesics(
@@ -82,7 +88,7 @@ def geodesics(
     starts: Float[Array, "pairs latent"],
     ends: Float[Array, "pairs latent"],
     *,
-    nodes: int = 32,
+    nodes: int = 16,
     rtol: float = 1e-4,
     max_iter: int = 100,
     batch_size: int = 16,
@@ -91,37 +97,35 @@ def geodesics(
     """Geodesics from `starts` to `ends` under the pull-back metric of `decode`: (m, d) -> (K, m, D).
 
     `starts`, `ends`: (P, d), float32 or float64. `nodes` segments a curve. A pair has converged when the energy
-    still to be gained is estimated below `rtol` of it. `progress(done, total)` counts pairs over all grids. A pair
-    that fails says so in its row. Raises ValueError on shapes that do not fit.
+    still to be gained is estimated below `rtol` of it. `batch_size` curves of `nodes` segments are decoded at a
+    time. `progress(done, total)` counts pairs over all grids. A pair that fails says so in its row. Raises
+    ValueError on shapes that do not fit.
     """
     starts, ends = np.asarray(starts), np.asarray(ends)
-    if starts.ndim != 2 or starts.shape != ends.shape:
+    if starts.ndim != 2 or starts.shape != ends.shape or not len(starts):
         raise ValueError(f"starts and ends must both be (pairs, latent), got {starts.shape} and {ends.shape}")
     decode = as_pytree(decode)
-    lanes = max(1, min(batch_size, len(starts)))
-    problem = in_batches(partial(prepare, decode), (starts, ends), lanes)
+    size = max(min(batch_size, len(starts)) * (nodes - 1), 2 * nodes + 1)
+    problem = Problem(starts, ends, _scales(decode, starts, ends, batch_size))
     grids = _grids(nodes)
-    y = np.zeros((len(starts), MODES, starts.shape[1]), starts.dtype)
+    state = jax.device_get(_start_all(jnp.zeros((len(starts), MODES * starts.shape[1]), starts.dtype)))
     evaluations = np.zeros(len(starts), int)
-    memory = None
     for level, n in enumerate(grids):
-        final = n == nodes
         state = _solve(
             decode,
             problem,
-            y,
-            memory,
+            state,
             n=n,
-            rtol=rtol if final else max(rtol, COARSE_RTOL),
+            size=size,
+            ends=2 * (size // (grids[0] - 1)),
+            rtol=rtol if n == nodes else max(rtol, COARSE_RTOL),
             max_iter=max_iter,
-            lanes=lanes,
             progress=lambda done, level=level: progress(level * len(starts) + done, len(grids) * len(starts)),
         )
-        y = np.where(np.isfinite(state.y), state.y, 0.0).reshape(y.shape)
-        memory = (state.steps, state.changes)
         evaluations += state.evaluations
-    measured = in_batches(partial(measure, decode, n=nodes), (*problem, y), lanes)
-    return _table(starts, ends, state, evaluations, measured)
+        if n != nodes:
+            state = _again(state)
+    return _table(decode, problem, state, evaluations, nodes=nodes, size=size)
 
 
 def _grids(nodes: int) -> list[int]:
@@ -131,94 +135,83 @@ def _grids(nodes: int) -> list[int]:
     return grids
 
 
-@jax.jit
-def prepare(decode: Decode, starts: Float[Array, "pairs latent"], ends: Float[Array, "pairs latent"]) -> Problem:
-    """Decoded ends, and the scaling by the mean metric along the straight line."""
-    pairs, dimension = starts.shape
-    t = jnp.asarray(PROBES, starts.dtype)[:, None]
+def _scales(decode: Decode, starts: np.ndarray, ends: np.ndarray, batch_size: int) -> np.ndarray:
+    """Scaling of every pair by the mean metric at points of the straight line."""
+    t = np.asarray(PROBES, starts.dtype)[:, None]
     probes = (1 - t) * starts[:, None] + t * ends[:, None]
-    metric = metric_tensor(decode, probes.reshape(-1, dimension))
+    pairs, dimension = starts.shape
+    metric = in_batches(partial(_metric, decode), (probes.reshape(-1, dimension),), min(batch_size, probes.size))
     metric = metric.reshape(pairs, len(PROBES), dimension, dimension).mean(axis=1)
-    return Problem(starts, ends, curves.scaling(metric), embed_curves(decode, jnp.stack([starts, ends], axis=1)))
+    return jax.device_get(curves.scaling(jnp.asarray(metric)))
+
+
+_metric = jax.jit(metric_tensor)
+_start_all = jax.jit(jax.vmap(lbfgs.start))
+
+
+def _again(state: lbfgs.State) -> lbfgs.State:
+    """The states as starts on a finer grid: what was learnt of the Hessian stays, a point that failed does not."""
+    usable = np.isfinite(state.y).all(axis=1)[:, None]
+    fresh = jax.device_get(_start_all(np.where(usable, state.y, 0.0)))
+    usable = usable[:, None]
+    return fresh._replace(steps=np.where(usable, state.steps, 0.0), changes=np.where(usable, state.changes, 0.0))
+
+
+@partial(jax.jit, static_argnames=("n", "size"))
+def _lay_trials(problem: Problem, state: lbfgs.State, *, n: int, size: int) -> Float[Array, "points latent"]:
+    """Inner nodes of the trial curves of all lanes, end to end."""
+    return lay(_points(problem, jax.vmap(lbfgs.trial)(state), n=n, nodes=n)[:, 1:-1], size)
 
 
 @partial(jax.jit, static_argnames=("n",))
-def iterate(
-    decode: Decode, problem: Problem, state: lbfgs.State, rtol: float, max_iter: int, *, n: int
-) -> lbfgs.State:
-    """One evaluation of energy and gradient for every lane, and each lane's answer to it."""
-    pairs, dimension = problem.starts.shape
-    basis = curves.sine_basis(n, MODES, n, problem.starts.dtype)
-
-    def total(y: Float[Array, "pairs size"]) -> tuple[Array, Array]:
-        nodes = curves.points(*problem[:3], y.reshape(pairs, MODES, dimension), basis)
-        inner = embed_curves(decode, nodes[:, 1:-1])
-        x = jnp.concatenate([problem.decoded[:, :1], inner, problem.decoded[:, 1:]], axis=1)
-        each = energy(squared_steps(x))
-        return each.sum(), each
-
-    (_, each), gradient = jax.value_and_grad(total, has_aux=True)(jax.vmap(lbfgs.trial)(state))
-    return jax.vmap(lbfgs.advance, in_axes=(0, 0, 0, None, None))(state, each, gradient, rtol, max_iter)
-
-
-@partial(jax.jit, static_argnames=("n",))
-def measure(
-    decode: Decode,
-    starts: Float[Array, "pairs latent"],
-    ends: Float[Array, "pairs latent"],
-    scale: Float[Array, "pairs latent latent"],
-    decoded: Float[Array, "pairs 2 decoders data"],
-    y: Float[Array, "pairs modes latent"],
+def _answer(
+    problem: Problem,
+    state: lbfgs.State,
+    steps: Array,
+    to_ends: Array,
+    gradient: Array,
+    rtol: float,
+    max_iter: int,
     *,
     n: int,
-) -> dict[str, Array]:
-    """What a row reports of its curve: on n segments, and its length on 2 n."""
-    fine = curves.points(starts, ends, scale, y, curves.sine_basis(n, MODES, 2 * n, starts.dtype))
-    x = embed_curves(decode, fine)
-    steps = squared_steps(x[:, ::2])
-    straight = squared_steps(
-        embed_curves(decode, curves.points(starts, ends, scale, 0 * y, curves.sine_basis(n, MODES, n, starts.dtype)))
-    )
-    leaving, arriving = curves.end_velocities(starts, ends, scale, y)
-    return {
-        "energy": energy(steps),
-        "length": length(steps),
-        "fine_length": length(squared_steps(x)),
-        "chord": length(squared_steps(decoded)),
-        "straight_length": length(straight),
-        "straight_energy": energy(straight),
-        "curve": fine[:, ::2],
-        "velocity": jnp.stack([leaving, arriving], axis=1),
-    }
+) -> lbfgs.State:
+    """Each lane's answer to energy and gradient of its trial curve."""
+    lanes, dimension = problem.starts.shape
+    inner = lanes * (n - 1)
+    along = jnp.append(steps, 0)[:inner].reshape(lanes, n - 1)[:, :-1]
+    each = energy(jnp.concatenate([along, to_ends[: 2 * lanes].reshape(lanes, 2)], axis=1))
+    in_nodes = gradient[:inner].reshape(lanes, n - 1, dimension)
+    basis = curves.sine_basis(n, MODES, n, gradient.dtype)[1:-1]
+    in_y = jnp.einsum("nj,pne,ped->pjd", basis, in_nodes, problem.scale).reshape(lanes, -1)
+    return jax.vmap(lbfgs.advance, in_axes=(0, 0, 0, None, None))(state, each, in_y, rtol, max_iter)
 
 
 @jax.jit
 def _refill(mask: Array, new: lbfgs.State, old: lbfgs.State) -> lbfgs.State:
-    return jax.vmap(lbfgs._where)(mask, new, old)
+    return jax.vmap(lbfgs.where)(mask, new, old)
 
 
-@jax.jit
-def _start(y: Array, steps: Array, changes: Array) -> lbfgs.State:
-    return jax.vmap(lambda y, s, c: lbfgs.start(y)._replace(steps=s, changes=c))(y, steps, changes)
+def _points(problem: Problem, y: Array, *, n: int, nodes: int) -> Float[Array, "pairs nodes latent"]:
+    pairs, dimension = problem.starts.shape
+    basis = curves.sine_basis(n, MODES, nodes, problem.starts.dtype)
+    return curves.points(*problem, y.reshape(pairs, MODES, dimension), basis)
 
 
 def _solve(
     decode: Decode,
     problem: Problem,
-    y: np.ndarray,
-    memory: tuple[np.ndarray, np.ndarray] | None,
+    starts: lbfgs.State,
     *,
     n: int,
+    size: int,
+    ends: int,
     rtol: float,
     max_iter: int,
-    lanes: int,
     progress: Callable[[int], None],
 ) -> lbfgs.State:
     """Final states of all pairs on one grid, as NumPy arrays."""
-    pairs = len(y)
-    y = y.reshape(pairs, -1)
-    if memory is None:
-        memory = (np.zeros((pairs, lbfgs.MEMORY, y.shape[1]), y.dtype),) * 2
+    pairs, lanes = len(problem.starts), size // (n - 1)
+    plan = layout(n, size, ends, problem.starts.dtype)
     waiting = list(range(pairs))[::-1]
     lane = np.full(lanes, -1)
     finished: dict[int, lbfgs.State] = {}
@@ -228,42 +221,52 @@ def _solve(
         lane[free] = [waiting.pop() for _ in free]
         if len(free):
             rows = np.maximum(lane, 0)
-            new = _start(y[rows], memory[0][rows], memory[1][rows])
-            current = Problem(*(np.asarray(field)[rows] for field in problem))
-            mask = np.isin(np.arange(lanes), free)
-            state = new if state is None else _refill(mask, new, state)
-        state = iterate(decode, current, state, rtol, max_iter, n=n)
+            current = jax.tree.map(lambda field, rows=rows: field[rows], problem)
+            new = jax.tree.map(lambda field, rows=rows: field[rows], starts)
+            state = new if state is None else _refill(np.isin(np.arange(lanes), free), new, state)
+            two = np.stack([current.starts, current.ends], axis=1)
+            decoded = embed_points(decode, np.concatenate([two, two[:1].repeat(ends // 2 - lanes, axis=0)]), size)
+        strip = _lay_trials(current, state, n=n, size=size)
+        sums = energy_gradient(decode, strip, decoded.reshape(ends, *decoded.shape[2:]), plan)
+        state = _answer(current, state, *sums, rtol, max_iter, n=n)
         ended = (np.asarray(state.status) != Status.running) & (lane >= 0)
         if np.any(ended):
             rows = jax.device_get(state)
             for position in np.flatnonzero(ended):
-                finished[int(lane[position])] = jax.tree.map(lambda leaf, p=position: leaf[p], rows)
-                lane[position] = -1
+                finished[int(lane[position])] = jax.tree.map(lambda field, p=position: field[p], rows)
+            lane[ended] = -1
             progress(len(finished))
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *(finished[pair] for pair in range(pairs)))
+    return jax.tree.map(lambda *fields: np.stack(fields), *(finished[pair] for pair in range(pairs)))
 
 
 def _table(
-    starts: np.ndarray, ends: np.ndarray, state: lbfgs.State, evaluations: np.ndarray, measured: dict[str, np.ndarray]
+    decode: Decode, problem: Problem, state: lbfgs.State, evaluations: np.ndarray, *, nodes: int, size: int
 ) -> GeodesicTable:
-    identical = np.all(starts == ends, axis=1)
-    status = np.where(identical, Status.identical_endpoints, state.status)
-    lengths, energies = measured["length"], measured["energy"]
+    """What the rows report: measures on `nodes` segments and their change on twice as many."""
+    y = np.where(np.isfinite(state.y), state.y, 0.0)
+    fine = np.asarray(_points(problem, y, n=nodes, nodes=2 * nodes))
+    line = np.asarray(_points(problem, 0 * y, n=nodes, nodes=nodes))
+    fine_steps, steps = polygon_steps(decode, fine, size)
+    straight, _ = polygon_steps(decode, line, size)
+    chords = length(polygon_steps(decode, line[:, [0, -1]], size)[0])
+    lengths, energies = length(steps), energy(steps.astype(np.float64))
+    identical = np.all(problem.starts == problem.ends, axis=1)
     positive = energies > 0
-    safe_length, safe_energy = np.where(positive, lengths, 1.0), np.where(positive, energies, 1.0)
+    safe_lengths, safe_energies = np.where(positive, lengths, 1.0), np.where(positive, energies, 1.0)
+    leaving, arriving = curves.end_velocities(*problem, y.reshape(len(y), MODES, -1))
     return GeodesicTable(
-        status=status,
+        status=np.where(identical, Status.identical_endpoints, state.status),
         length=lengths,
         energy=energies,
-        chord=measured["chord"],
-        euclidean_latent=np.linalg.norm(ends - starts, axis=1),
-        straight_length=measured["straight_length"],
-        straight_energy=measured["straight_energy"],
-        bound_gap=(lengths - measured["chord"]) / safe_length,
-        speed_gap=1 - lengths**2 / safe_energy,
-        gradient=np.linalg.norm(state.gradient, axis=1) / (2 * np.sqrt(safe_energy)),
-        refinement=np.abs(measured["fine_length"] - lengths) / safe_length,
+        chord=chords,
+        euclidean_latent=np.linalg.norm(problem.ends - problem.starts, axis=1),
+        straight_length=length(straight),
+        straight_energy=energy(straight.astype(np.float64)),
+        bound_gap=(lengths - chords) / safe_lengths,
+        speed_gap=1 - lengths**2 / safe_energies,
+        gradient=np.linalg.norm(state.gradient, axis=1) / (2 * np.sqrt(safe_energies)),
+        refinement=np.abs(length(fine_steps) - lengths) / safe_lengths,
         iterations=evaluations,
-        curve=measured["curve"],
-        velocity=measured["velocity"],
+        curve=fine[:, ::2],
+        velocity=np.stack([leaving, arriving], axis=1),
     )

@@ -87,3 +87,94 @@ def _image_rows(rows: Sequence[np.ndarray], names: Sequence[str], path: Path) ->
                 show_image(axes, image)
             row[0].set_ylabel(name, rotation=0, ha="right", va="center")
         save(figure, path)
+
+
+def geodesic_strips(decoded: np.ndarray, titles: Sequence[str], path: Path) -> None:
+    """Images along each geodesic above those along its straight line: (pairs, 2, images, h, w, c)."""
+    pairs, _, columns = decoded.shape[:3]
+    with plt.rc_context({**STYLE, "figure.constrained_layout.use": False}):
+        figure = plt.figure(figsize=(0.72 * columns + 1.0, 1.86 * pairs + 0.1))
+        grid = figure.add_gridspec(
+            pairs, 1, hspace=0.24, left=0.13, right=0.995, top=1 - 0.3 / (1.86 * pairs + 0.1), bottom=0.01
+        )
+        for pair, title in zip(range(pairs), titles, strict=True):
+            axes = grid[pair].subgridspec(2, columns, wspace=0.04, hspace=0.04).subplots(squeeze=False)
+            for row, name in enumerate(("geodesic", "straight")):
+                for column in range(columns):
+                    show_image(axes[row, column], decoded[pair, row, column])
+                axes[row, 0].set_ylabel(name, rotation=0, ha="right", va="center")
+            axes[0, 0].set_title(_printable(title))
+        save(figure, path)
+
+
+def cv_histograms(cvs: dict[str, np.ndarray], labels: dict[str, str], path: Path) -> None:
+    """Coefficients of variation of several measures on common bins."""
+    values = np.concatenate(list(cvs.values()))
+    bins = np.linspace(0, np.quantile(values, 0.99) * 1.05 + 1e-9, 31)
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(5, 2.8))
+        for (name, cv), colour in zip(cvs.items(), (GREY, BLUE, ORANGE), strict=False):
+            axes.hist(
+                np.minimum(cv, bins[-1]),
+                bins=bins,
+                color=colour,
+                alpha=0.6,
+                label=f"{labels[name]}, mean {cv.mean():.3f}",
+            )
+            axes.axvline(cv.mean(), color=colour, linewidth=1.2)
+        axes.set(xlabel="coefficient of variation over runs", ylabel="pairs")
+        axes.legend()
+        save(figure, path)
+
+
+def cv_scatter(baseline: np.ndarray, cv: np.ndarray, labels: tuple[str, str], path: Path) -> None:
+    """Coefficient of variation of one measure against another, pair by pair, with the diagonal."""
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(3.4, 3.2))
+        top = 1.05 * max(baseline.max(), cv.max(), 1e-9)
+        axes.plot([0, top], [0, top], color=GREY, linewidth=0.8)
+        axes.scatter(baseline, cv, s=10, color=BLUE, alpha=0.7, linewidths=0)
+        below = int(np.sum(cv < baseline))
+        axes.set(
+            xlim=(0, top),
+            ylim=(0, top),
+            xlabel=f"CV of {labels[0]}",
+            ylabel=f"CV of {labels[1]}",
+            title=f"{below} of {len(cv)} pairs below the diagonal",
+            aspect="equal",
+        )
+        save(figure, path)
+
+
+def latent_maps(maps: Sequence[dict[str, Any]], path: Path) -> None:
+    """Latent codes of several runs side by side, on the log area element of the plane that is shown.
+
+    Each map: `name`, `points` (n, 2), `labels` (n,), `x`, `y` (grid edges) and `log_area` (rows, columns).
+    """
+    columns = min(len(maps), 4)
+    rows = -(-len(maps) // columns)
+    classes = sorted({str(label) for each in maps for label in each["labels"]})
+    colours = plt.get_cmap("tab10" if len(classes) <= 10 else "tab20")
+    with plt.rc_context(STYLE):
+        figure, grid = plt.subplots(rows, columns, figsize=(2.5 * columns + 0.9, 2.6 * rows), squeeze=False)
+        for axes in grid.flat[len(maps) :]:
+            axes.set_visible(False)
+        for axes, each in zip(grid.flat, maps, strict=False):
+            extent = (each["x"][0], each["x"][-1], each["y"][0], each["y"][-1])
+            picture = axes.imshow(
+                each["log_area"] - each["log_area"].mean(), extent=extent, origin="lower", cmap="bone", aspect="auto"
+            )
+            for index, name in enumerate(classes):
+                chosen = each["points"][np.asarray(each["labels"]).astype(str) == name]
+                axes.scatter(*chosen.T, s=5, color=colours(index % 20), linewidths=0, label=name)
+            axes.set(xlim=extent[:2], ylim=extent[2:], xticks=[], yticks=[], title=each["name"])
+            figure.colorbar(picture, ax=axes, fraction=0.05, pad=0.02)
+        if 1 < len(classes) <= 20:
+            handles, names = grid[0, 0].get_legend_handles_labels()
+            figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 10), markerscale=2)
+        save(figure, path)
+
+
+def _printable(text: str) -> str:
+    """Text without what matplotlib would read as mathematics or a font cannot draw."""
+    return "".join(c if c.isprintable() else "?" for c in text).replace("$", r"\$")

@@ -1,0 +1,77 @@
+"""Angles and volumes at a point, from the initial velocities of geodesics that leave it.
+
+With u_i the logarithmic map of target i at the origin o and J = J_F(o), the Gram matrix <J u_i, J u_j> holds squared
+distances on its diagonal, angles off it and volumes in its determinant. All are isometry invariants, so retraining
+a perfectly identified model would leave them as they are.
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from identmetric_cli.batching import in_batches
+from identmetric_cli.geometry.metric import as_pytree, gram
+from identmetric_cli.geometry.solve import geodesics
+from identmetric_cli.types import Decode
+
+BATCH_SIZE = 16
+
+
+def angles(
+    decode: Decode, origins: Float[Array, "points latent"], targets: Float[Array, "points 2 latent"], **options: Any
+) -> np.ndarray:
+    """Angle at each origin between the geodesics to its two targets, in radians, (P,).
+
+    `options` are those of `geodesics`. NaN where one of the two did not converge. Raises ValueError on shapes.
+    """
+    return angle(_log_gram(decode, origins, targets, **options))
+
+
+def volumes(
+    decode: Decode, origins: Float[Array, "points latent"], targets: Float[Array, "points m latent"], **options: Any
+) -> np.ndarray:
+    """Volume that the logarithmic maps of m targets span at each origin, in data units to the m, (P,).
+
+    `options` are those of `geodesics`. NaN where a geodesic did not converge. Raises ValueError on shapes.
+    """
+    return volume(_log_gram(decode, origins, targets, **options))
+
+
+def tangent_gram(
+    decode: Decode, origins: Float[Array, "points latent"], vectors: Float[Array, "points m latent"]
+) -> np.ndarray:
+    """<J u_i, J u_j> at every origin, (P, m, m)."""
+    return in_batches(partial(_gram, as_pytree(decode)), (origins, vectors), min(BATCH_SIZE, len(origins)))
+
+
+def angle(grams: np.ndarray) -> np.ndarray:
+    """Angle in radians between two vectors, from their Gram matrix (..., 2, 2)."""
+    lengths = np.sqrt(grams[..., 0, 0] * grams[..., 1, 1])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.arccos(np.clip(grams[..., 0, 1] / lengths, -1.0, 1.0))
+
+
+def volume(grams: np.ndarray) -> np.ndarray:
+    """Volume that m vectors span, from their Gram matrix (..., m, m)."""
+    return np.sqrt(np.maximum(np.linalg.det(grams), 0.0))
+
+
+_gram = jax.jit(gram)
+
+
+def _log_gram(decode: Decode, origins: Array, targets: Array, **options: Any) -> np.ndarray:
+    origins, targets = np.asarray(origins), np.asarray(targets)
+    if targets.ndim != 3 or (targets.shape[0], targets.shape[2]) != origins.shape:
+        raise ValueError(
+            f"origins must be (points, latent), targets (points, m, latent); got {origins.shape} and {targets.shape}"
+        )
+    points, count, dimension = targets.shape
+    table = geodesics(decode, np.repeat(origins, count, axis=0), targets.reshape(-1, dimension), **options)
+    grams = tangent_gram(decode, jnp.asarray(origins), table.velocity[:, 0].reshape(points, count, dimension))
+    solved = table.converged.reshape(points, count).all(axis=1)
+    return np.where(solved[:, None, None], grams, np.nan)

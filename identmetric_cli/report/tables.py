@@ -1,0 +1,94 @@
+"""Rows: the one source of what the terminal, CSV, JSON and HTML show. A value that is not a number is left empty."""
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from identmetric_cli.config import Geodesic
+from identmetric_cli.geometry import GeodesicTable, Status
+
+Row = dict[str, Any]
+
+
+def pair_rows(
+    table: GeodesicTable,
+    pairs: np.ndarray,
+    names: Sequence[str],
+    settings: Geodesic,
+    items: np.ndarray | None = None,
+) -> list[Row]:
+    """One row a pair: ends, measures, status and certificates. `items` adds the distance in data space."""
+    rows = []
+    for i, (a, b) in enumerate(pairs):
+        ambient = None if items is None else float(np.linalg.norm(items[a] - items[b]))
+        row: Row = {
+            "a": names[a],
+            "b": names[b],
+            "length": table.length[i],
+            "energy": table.energy[i],
+            "euclidean_latent": table.euclidean_latent[i],
+            "euclidean_ambient": ambient,
+            "euclidean_decoded": table.chord[i],
+            "status": Status(int(table.status[i])).name,
+            "iterations": int(table.iterations[i]),
+            "chord": table.chord[i],
+            "bound_gap": table.bound_gap[i],
+            "speed_gap": table.speed_gap[i],
+            "gradient": table.gradient[i],
+            "refinement": table.refinement[i],
+            "straight_length": table.straight_length[i],
+            "straight_energy": table.straight_energy[i],
+            "nodes": settings.nodes,
+            "estimator": settings.estimator,
+            "dtype": settings.dtype,
+        }
+        if row["status"] in ("nonfinite", "degenerate"):
+            row |= dict.fromkeys(("length", "energy", "bound_gap", "speed_gap", "gradient", "refinement"))
+        rows.append({key: plain(value) for key, value in row.items()})
+    return rows
+
+
+def plain(value: Any) -> Any:
+    """A plain Python value; None for what is not a finite number."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as CSV: floats with all their digits, empty cells for None, text that no spreadsheet runs as a formula."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
+    return buffer.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return repr(value)
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+
+
+def count_statuses(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """How many rows carry each status, most frequent first."""
+    statuses = [row["status"] for row in rows]
+    return {status: statuses.count(status) for status in sorted(set(statuses), key=statuses.count, reverse=True)}
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number for people: `digits` significant ones; a dash for what is missing."""
+    if value is None:
+        return "–"
+    if value == 0:
+        return "0"
+    if abs(value) < 1e-3 or abs(value) >= 1e5:
+        return f"{value:.{max(digits - 2, 0)}e}"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:.{decimals}f}"

@@ -1,0 +1,285 @@
+"""Which relations survive retraining: the same test pairs through every run, and the statistics of what they say."""
+
+import json
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from identmetric_cli import __version__
+from identmetric_cli.analysis import MeasureSummary, scale_normalised, summarise, unequal_fit
+from identmetric_cli.config import Geodesic
+from identmetric_cli.data import Split
+from identmetric_cli.errors import InputError
+from identmetric_cli.files import write_text
+from identmetric_cli.geometry.maps import latent_map
+from identmetric_cli.models import as_decode
+from identmetric_cli.models.encode import encode as encode_items
+from identmetric_cli.report import html, plots
+from identmetric_cli.report.tables import count_statuses, pair_rows, to_csv
+from identmetric_cli.runs import Run
+from identmetric_cli.stages.assemble import load_model, load_run_data
+from identmetric_cli.stages.geodesic import draw
+from identmetric_cli.stages.pairs import Solved, solve_split_pairs
+from identmetric_cli.stages.reporter import SILENT, Reporter
+
+SCHEMA_VERSION = 1
+LABELS = {
+    "geodesic_length": "geodesic length",
+    "euclidean_latent": "latent Euclidean distance",
+    "euclidean_latent_scaled": "latent Euclidean distance, scaled",
+    "euclidean_decoded": "distance of decoded ends",
+}
+MAP_POINTS = 1000
+
+
+@dataclass(frozen=True)
+class CompareResult:
+    """What a comparison found; `as_dict` is the JSON document."""
+
+    schema_version: int
+    runs: list[dict[str, Any]]
+    pairs: int
+    pair_seed: int | None
+    estimator: str
+    nodes: int
+    dtype: str
+    batch_size: int
+    split: str
+    seconds: float
+    statuses: dict[str, int]
+    warnings: list[str]
+    measures: list[dict[str, Any]]
+    files: dict[str, str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values throughout."""
+        return asdict(self)
+
+
+def compare(
+    runs: Sequence[Run],
+    pairs_of: Any,
+    settings: Geodesic,
+    *,
+    pair_seed: int | None,
+    output: Path,
+    argv: Sequence[str] = (),
+    reporter: Reporter = SILENT,
+) -> CompareResult:
+    """Compare runs on pairs of test items and write report, tables and figures to `output`.
+
+    `pairs_of(size)` gives the pairs, (pairs, 2), for a test split of `size` items. Raises InputError for fewer
+    than two runs, or runs that were trained on different data.
+    """
+    began = time.perf_counter()
+    check_comparable(runs)
+    data = load_run_data(runs[0])
+    pairs = pairs_of(len(data.test))
+    names = [f"test:{i}" for i in range(len(data.test))]
+    used, local = np.unique(pairs, return_inverse=True)
+    local = local.reshape(pairs.shape)
+    items = data.test.items[used]
+    solved = []
+    for i, run in enumerate(runs):
+        with reporter.task(f"{run.name} ({i + 1} of {len(runs)}): {len(pairs)} geodesics") as advance:
+            solved.append(
+                solve_split_pairs(
+                    run,
+                    items,
+                    local,
+                    settings,
+                    names=[names[i] for i in used],
+                    progress=lambda done, total, advance=advance: advance(done, total, ""),
+                )
+            )
+    rows = [
+        {"run": run.name, **row, **_official(row)}
+        for run, each in zip(runs, solved, strict=True)
+        for row in pair_rows(each.table, local, [names[i] for i in used], settings, items)
+    ]
+    summaries = summarise(_measures(solved), endpoints=pairs)
+    described = [describe(run) for run in runs]
+    warnings = _warnings(described, rows, summaries)
+    files = _write_tables(rows, summaries, pairs, names, output)
+    with reporter.task("figures") as advance:
+        files |= _draw(runs, data.test, solved, local, summaries, output / "figures", names=[names[i] for i in used])
+        advance(1, 1, "")
+    result = CompareResult(
+        schema_version=SCHEMA_VERSION,
+        runs=described,
+        pairs=len(pairs),
+        pair_seed=pair_seed,
+        estimator=settings.estimator,
+        nodes=settings.nodes,
+        dtype=settings.dtype,
+        batch_size=settings.batch_size,
+        split="test",
+        seconds=round(time.perf_counter() - began, 3),
+        statuses=count_statuses(rows),
+        warnings=warnings,
+        measures=[{"label": LABELS[summary.name], **summary.as_dict()} for summary in summaries],
+        files={**files, "report": str(output / "report.html"), "summary": str(output / "summary.json")},
+    )
+    write_text(output / "summary.json", json.dumps(result.as_dict(), indent=2, allow_nan=False) + "\n")
+    html.write(result.as_dict(), provenance(runs[0], settings, argv), output / "report.html")
+    return result
+
+
+def check_comparable(runs: Sequence[Run]) -> None:
+    """Raise InputError unless there are two runs or more and all were trained on the same data."""
+    if len(runs) < 2:
+        raise InputError(
+            f"a comparison needs two finished runs or more, got {len(runs)}: variation over one run is undefined",
+            "train more seeds: identmetric train --seeds 0-4",
+        )
+    prints: dict[str, list[str]] = {}
+    for run in runs:
+        prints.setdefault(run.info()["data"]["fingerprint"], []).append(run.name)
+    if len(prints) > 1:
+        groups = "; ".join(f"{', '.join(names)} on {key[:8]}" for key, names in prints.items())
+        raise InputError(
+            f"the runs were trained on different data or splits: {groups}",
+            "compare runs that share data.source, data.split_seed and the other keys of [data]",
+        )
+
+
+def describe(run: Run) -> dict[str, Any]:
+    """What a comparison says of one run."""
+    info = run.info()
+    config = run.config()
+    return {
+        "name": run.name,
+        "path": str(run.path),
+        "seed": info["seed"],
+        "epochs": info["epochs"],
+        "latent_dim": config.model.latent_dim,
+        "decoders": config.model.decoders,
+        "test_elbo": info["test"]["elbo"],
+        "test_elbo_standard_error": info["test"]["elbo_standard_error"],
+        "test_mse": info["test"]["mse"],
+        "test_kl": info["test"]["kl"],
+    }
+
+
+def provenance(run: Run, settings: Geodesic, argv: Sequence[str]) -> dict[str, str]:
+    """What is needed to make the numbers again."""
+    info = run.info()
+    packages = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
+    return {
+        "identmetric": __version__,
+        "command": " ".join(argv),
+        "made at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "data": f"{info['data']['source']}, shape {tuple(info['data']['shape'])}, {info['data']['test']} test items",
+        "data fingerprint": info["data"]["fingerprint"],
+        "geodesics": ", ".join(f"{key} = {value}" for key, value in settings.model_dump().items()),
+        "packages": ", ".join(f"{name} {version(name)}" for name in packages),
+        "device": f"{jax.devices()[0].device_kind}, {platform.platform()}, Python {platform.python_version()}",
+        "training configuration": (run.path / "config.toml").read_text(),
+    }
+
+
+def _measures(solved: Sequence[Solved]) -> dict[str, np.ndarray]:
+    usable = np.stack([each.table.converged for each in solved])
+    latent = np.stack([each.table.euclidean_latent for each in solved]).astype(np.float64)
+    return {
+        "geodesic_length": np.where(usable, np.stack([each.table.length for each in solved]), np.nan),
+        "euclidean_latent": latent,
+        "euclidean_latent_scaled": scale_normalised(latent),
+        "euclidean_decoded": np.stack([each.table.chord for each in solved]).astype(np.float64),
+    }
+
+
+def _warnings(
+    runs: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]], summaries: Sequence[MeasureSummary]
+) -> list[str]:
+    warnings = []
+    unequal = unequal_fit([run["test_elbo"] for run in runs], [run["test_elbo_standard_error"] for run in runs])
+    if unequal:
+        warnings.append(unequal)
+    for key in ("latent_dim", "decoders"):
+        if len({run[key] for run in runs}) > 1:
+            warnings.append(f"the runs differ in model.{key}: {', '.join(str(run[key]) for run in runs)}")
+    failed = [row for row in rows if row["status"] != "converged"]
+    if failed:
+        counts = ", ".join(f"{status} {count}" for status, count in count_statuses(failed).items())
+        warnings.append(
+            f"{len(failed)} of {len(rows)} geodesics did not converge ({counts}); their pairs are left out of "
+            "geodesic length in every run"
+        )
+    for summary in summaries:
+        warnings += [text for text in summary.warnings if text not in warnings]
+    return warnings
+
+
+def _official(row: dict[str, Any]) -> dict[str, Any]:
+    """The column name that the code of Syrota et al. (2025) uses for the length."""
+    return {"geolength": row["length"]}
+
+
+def _write_tables(
+    rows: Sequence[dict[str, Any]],
+    summaries: Sequence[MeasureSummary],
+    pairs: np.ndarray,
+    names: Sequence[str],
+    output: Path,
+) -> dict[str, str]:
+    write_text(output / "pairs.csv", to_csv(rows))
+    cv_rows = [
+        {"a": names[a], "b": names[b], **{f"{each.name}_cv": _finite(each.cv[i]) for each in summaries}}
+        for i, (a, b) in enumerate(pairs)
+    ]
+    write_text(output / "cv.csv", to_csv(cv_rows))
+    return {"pairs": str(output / "pairs.csv"), "cv": str(output / "cv.csv")}
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _draw(
+    runs: Sequence[Run],
+    test: Split,
+    solved: Sequence[Solved],
+    pairs: np.ndarray,
+    summaries: Sequence[MeasureSummary],
+    folder: Path,
+    *,
+    names: Sequence[str],
+) -> dict[str, str]:
+    paths = {name: folder / f"{name}.png" for name in ("cv_histograms", "cv_scatter", "latent_maps", "strip")}
+    by_name = {summary.name: summary.cv for summary in summaries}
+    kept = np.isfinite(by_name["geodesic_length"]) & np.isfinite(by_name["euclidean_latent"])
+    drawn = {}
+    if kept.any():
+        shown = ("euclidean_latent", "geodesic_length")
+        cvs = {name: by_name[name][kept] for name in shown}
+        plots.cv_histograms(cvs, LABELS, paths["cv_histograms"])
+        plots.cv_scatter(*cvs.values(), tuple(LABELS[name] for name in shown), paths["cv_scatter"])
+        drawn |= {name: str(paths[name]) for name in ("cv_histograms", "cv_scatter")}
+    models = [load_model(run) for run in runs]
+    plots.latent_maps(
+        [
+            {
+                "name": run.name,
+                "labels": test.labels[:MAP_POINTS],
+                **latent_map(as_decode(model), encode_items(model, test.items[:MAP_POINTS])[0]),
+            }
+            for run, model in zip(runs[:8], models, strict=False)
+        ],
+        paths["latent_maps"],
+    )
+    drawn["latent_maps"] = str(paths["latent_maps"])
+    if test.items.ndim == 4:
+        longest = int(np.argmax(np.where(solved[0].table.converged, solved[0].table.bound_gap, -1)))
+        one = jax.tree.map(lambda field: field[[longest]], solved[0].table)
+        draw(models[0], Solved(solved[0].means, pairs[[longest]], one), names, paths["strip"])
+        drawn["strip"] = str(paths["strip"])
+    return drawn

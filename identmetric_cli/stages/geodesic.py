@@ -1,0 +1,167 @@
+"""Geodesics between what the user names: distances, angles and volumes, each with how far to trust it."""
+
+import itertools
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from identmetric_cli.config import Geodesic
+from identmetric_cli.errors import InputError
+from identmetric_cli.files import write_npz, write_text
+from identmetric_cli.geometry.measures import angle, tangent_gram, volume
+from identmetric_cli.models import EnsembleVAE, as_decode
+from identmetric_cli.report import plots
+from identmetric_cli.report.tables import count_statuses, pair_rows, plain, to_csv
+from identmetric_cli.runs import Run
+from identmetric_cli.stages.assemble import load_model
+from identmetric_cli.stages.inputs import Inputs
+from identmetric_cli.stages.pairs import Solved, solve_pairs
+from identmetric_cli.stages.reporter import SILENT, Reporter
+
+SCHEMA_VERSION = 1
+STRIP = 9
+MAX_STRIPS = 12
+
+
+@dataclass(frozen=True)
+class GeodesicResult:
+    """Rows and files of one call; `as_dict` is the JSON document."""
+
+    schema_version: int
+    run: str
+    estimator: str
+    nodes: int
+    batch_size: int
+    dtype: str
+    seconds: float
+    pairs: list[dict[str, Any]]
+    angles: list[dict[str, Any]]
+    volumes: list[dict[str, Any]]
+    files: dict[str, str]
+
+    @property
+    def statuses(self) -> dict[str, int]:
+        """How many pairs ended in each way."""
+        return count_statuses(self.pairs)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values throughout."""
+        return asdict(self)
+
+
+def geodesic(
+    run: Run,
+    inputs: Inputs,
+    pairs: np.ndarray,
+    settings: Geodesic,
+    *,
+    output: Path,
+    vertices: bool,
+    reporter: Reporter = SILENT,
+) -> GeodesicResult:
+    """Solve pairs of inputs with the best model of a run, and write table, curves and figure to `output`.
+
+    `vertices` adds the angle at and the area spanned from every vertex of every triple. Raises InputError with
+    fewer than two inputs.
+    """
+    if len(inputs.items) < 2:
+        raise InputError(f"a geodesic needs two ends, got {len(inputs.items)} items", "name two images or more")
+    began = time.perf_counter()
+    model = load_model(run)
+    with reporter.task(f"{len(pairs)} geodesics") as advance:
+        solved = solve_pairs(model, inputs.items, pairs, settings, progress=lambda done, n: advance(done, n, ""))
+    rows = pair_rows(solved.table, pairs, inputs.names, settings, inputs.items)
+    angle_rows, volume_rows = _at_vertices(model, solved, inputs.names, settings) if vertices else ([], [])
+    seconds = round(time.perf_counter() - began, 3)
+    files = {
+        "table": str(output / "geodesics.csv"),
+        "json": str(output / "geodesics.json"),
+        "curves": str(output / "curves.npz"),
+    }
+    if len(inputs.items.shape) == 4:
+        files["figure"] = str(output / "geodesics.png")
+        draw(model, solved, inputs.names, output / "geodesics.png")
+    write_text(output / "geodesics.csv", to_csv(rows))
+    write_npz(
+        output / "curves.npz",
+        {
+            "curves": solved.table.curve,
+            "pairs": pairs,
+            "means": solved.means,
+            "names": np.array(inputs.names),
+            "velocities": solved.table.velocity,
+        },
+    )
+    result = GeodesicResult(
+        SCHEMA_VERSION,
+        str(run.path),
+        settings.estimator,
+        settings.nodes,
+        settings.batch_size,
+        settings.dtype,
+        seconds,
+        rows,
+        angle_rows,
+        volume_rows,
+        files,
+    )
+    write_text(output / "geodesics.json", json.dumps(result.as_dict(), indent=2, allow_nan=False) + "\n")
+    return result
+
+
+def draw(model: EnsembleVAE, solved: Solved, names: Sequence[str], path: Path) -> None:
+    """Decoded images along the first geodesics above those along the straight lines."""
+    shown = min(len(solved.pairs), MAX_STRIPS)
+    nodes = solved.table.curve.shape[1]
+    picked = np.linspace(0, nodes - 1, STRIP).round().astype(int)
+    curves = solved.table.curve[:shown, picked]
+    t = picked[:, None] / (nodes - 1)
+    lines = (1 - t) * curves[:, :1] + t * curves[:, -1:]
+    z = np.concatenate([curves, lines], axis=1).reshape(-1, curves.shape[-1])
+    decoded = np.asarray(jax.jit(lambda model, z: model.decode(z).mean(axis=0))(model, z.astype(np.float32)))
+    decoded = decoded.reshape(shown, 2, STRIP, *decoded.shape[1:])
+    titles = [
+        f"{names[a]}  to  {names[b]}:  length {length:.2f}, straight line {straight:.2f}"
+        for (a, b), length, straight in zip(
+            solved.pairs[:shown], solved.table.length, solved.table.straight_length, strict=False
+        )
+    ]
+    plots.geodesic_strips(decoded, titles, path)
+
+
+def _at_vertices(
+    model: EnsembleVAE, solved: Solved, names: Sequence[str], settings: Geodesic
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    leaving = {}
+    for (a, b), velocity, converged in zip(solved.pairs, solved.table.velocity, solved.table.converged, strict=True):
+        if converged:
+            leaving[int(a), int(b)], leaving[int(b), int(a)] = velocity
+    corners = [
+        (o, b, c)
+        for o in range(len(names))
+        for b, c in itertools.combinations([i for i in range(len(names)) if i != o], 2)
+        if (o, b) in leaving and (o, c) in leaving
+    ]
+    if not corners:
+        return [], []
+    vectors = np.stack([[leaving[o, b], leaving[o, c]] for o, b, c in corners])
+    dtype = np.dtype(settings.dtype)
+    with jax.enable_x64(settings.dtype == "float64"):
+        grams = tangent_gram(as_decode(model, dtype), solved.means[[o for o, _, _ in corners]], vectors)
+    ends = [(names[o], [names[b], names[c]]) for o, b, c in corners]
+    return (
+        [
+            {"at": at, "between": others, "degrees": plain(degrees)}
+            for (at, others), degrees in zip(ends, np.degrees(angle(grams)), strict=True)
+        ],
+        [
+            {"at": at, "spanned_by": others, "volume": plain(size)}
+            for (at, others), size in zip(ends, volume(grams), strict=True)
+        ],
+    )

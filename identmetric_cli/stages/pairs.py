@@ -1,0 +1,136 @@
+"""Pairs of items of a split, solved by a run once and kept: a question that was answered is not asked again."""
+
+import csv
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from identmetric_cli.checkpoint import newest
+from identmetric_cli.config import Geodesic
+from identmetric_cli.errors import InputError, UsageError
+from identmetric_cli.files import sha256_parts, write_npz, write_text
+from identmetric_cli.geometry import GeodesicTable, geodesics
+from identmetric_cli.geometry.metric import mean_decoder
+from identmetric_cli.models import EnsembleVAE, as_decode
+from identmetric_cli.models.encode import encode as encode_items
+from identmetric_cli.report.tables import pair_rows, to_csv
+from identmetric_cli.runs import Run
+from identmetric_cli.stages.assemble import load_model
+
+CACHE_FORMAT = 1
+
+
+def draw_pairs(size: int, count: int, seed: int) -> np.ndarray:
+    """`count` pairs of different indices below `size`, (count, 2), as the code of Syrota et al. (2025) draws them.
+
+    No first member occurs twice; a second member may. Raises UsageError when there are too few items.
+    """
+    if count > size or size < 2:
+        raise UsageError(f"{count} pairs need at least {max(count, 2)} items, got {size}", "ask for fewer pairs")
+    generator = np.random.RandomState(seed)
+    first = generator.choice(size, count, replace=False)
+    second = generator.choice(size, count, replace=False)
+    for same in np.flatnonzero(first == second):
+        while second[same] == first[same]:
+            second[same] = generator.choice(size)
+    return np.stack([first, second], axis=1)
+
+
+def all_pairs(count: int) -> np.ndarray:
+    """Every pair of the first `count` indices, (count (count - 1) / 2, 2)."""
+    return np.stack(np.triu_indices(count, k=1), axis=1)
+
+
+def read_pairs(path: Path, size: int) -> np.ndarray:
+    """Pairs of indices below `size` from the first two columns of a CSV file, a header line allowed.
+
+    Raises InputError naming the line that is not such a pair.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            lines = [line for line in csv.reader(file) if line]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
+    if lines and not lines[0][0].strip().isdigit():
+        lines = lines[1:]
+    pairs = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            pair = [int(text) for text in line[:2]]
+        except ValueError:
+            pair = []
+        if len(pair) != 2 or not all(0 <= index < size for index in pair):
+            raise InputError(f"{path}: row {number} is {line[:2]}, not two indices from 0 to {size - 1}")
+        pairs.append(pair)
+    if not pairs:
+        raise InputError(f"{path}: no pairs")
+    return np.array(pairs)
+
+
+@dataclass(frozen=True)
+class Solved:
+    """Latents of items and the geodesics between pairs of them."""
+
+    means: np.ndarray
+    pairs: np.ndarray
+    """Rows of `means`, (pairs, 2)."""
+    table: GeodesicTable
+
+
+def solve_pairs(
+    model: EnsembleVAE,
+    items: np.ndarray,
+    pairs: np.ndarray,
+    settings: Geodesic,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Solved:
+    """Encode items and solve pairs of them with the ensemble's decoders."""
+    dtype = np.dtype(settings.dtype)
+    means = encode_items(model, items)[0].astype(dtype)
+    with jax.enable_x64(settings.dtype == "float64"):
+        decode = as_decode(model, dtype)
+        if settings.estimator == "mean":
+            decode = mean_decoder(decode)
+        table = geodesics(
+            decode,
+            means[pairs[:, 0]],
+            means[pairs[:, 1]],
+            nodes=settings.nodes,
+            rtol=settings.rtol,
+            max_iter=settings.max_iter,
+            batch_size=settings.batch_size,
+            progress=progress,
+        )
+    return Solved(means, pairs, table)
+
+
+def solve_split_pairs(
+    run: Run,
+    items: np.ndarray,
+    pairs: np.ndarray,
+    settings: Geodesic,
+    *,
+    names: list[str],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Solved:
+    """Pairs of a split's items solved by a run, from the run's store when it holds them, else computed and stored."""
+    path = run.geodesics / f"{_question(run, items, pairs, settings)}.npz"
+    if path.exists():
+        with np.load(path, allow_pickle=False) as stored:
+            fields = {name: stored[name] for name in GeodesicTable._fields}
+            return Solved(stored["means"], pairs, GeodesicTable(**fields))
+    solved = solve_pairs(load_model(run), items, pairs, settings, progress)
+    write_text(path.with_suffix(".csv"), to_csv(pair_rows(solved.table, pairs, names, settings)))
+    write_npz(path, {**solved.table._asdict(), "means": solved.means, "pairs": pairs})
+    return solved
+
+
+def _question(run: Run, items: np.ndarray, pairs: np.ndarray, settings: Geodesic) -> str:
+    found = newest(run.checkpoints)
+    seal = (run.checkpoints / f"seal-{found[0]}.json").read_bytes() if found else b""
+    parts = (str(CACHE_FORMAT), seal, hashlib.sha256(items.tobytes()).digest(), pairs.tobytes())
+    return sha256_parts([*parts, settings.model_dump_json()])[:16]
