@@ -255,13 +255,21 @@ def _describe(fault: Any) -> str:
 
 
 def known_keys() -> Iterator[str]:
-    """Every dotted key of the schema."""
+    """Every dotted key of the schema, and the sections."""
+    for key, _, _ in describe_keys():
+        yield key
+    yield from Config.model_fields
+
+
+def describe_keys() -> Iterator[tuple[str, Any, str]]:
+    """Every dotted key with its default and its meaning."""
     for section, field in Config.model_fields.items():
         annotation = field.annotation
         members = get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
-        for key in dict.fromkeys(name for member in members for name in member.model_fields):
-            yield f"{section}.{key}"
-        yield section
+        fields = {name: each for member in members for name, each in member.model_fields.items()}
+        for name, each in fields.items():
+            default = "(unset)" if each.default is None else each.default
+            yield f"{section}.{name}", default, " ".join((each.description or "").split())
 
 
 def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -33,9 +33,9 @@ from identmetric_cli.stages.reporter import SILENT, Reporter
 SCHEMA_VERSION = 1
 LABELS = {
     "geodesic_length": "geodesic length",
-    "euclidean_latent": "latent Euclidean distance",
-    "euclidean_latent_scaled": "latent Euclidean distance, scaled",
-    "euclidean_decoded": "distance of decoded ends",
+    "euclidean_latent": "latent Euclid",
+    "euclidean_latent_scaled": "latent Euclid, scaled",
+    "euclidean_decoded": "decoded ends",
 }
 MAP_POINTS = 1000
 

@@ -1,0 +1,120 @@
+"""identmetric compare"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from identmetric_cli.cli.console import Output, table
+from identmetric_cli.cli.options import (
+    BatchSize,
+    EstimatorOption,
+    MaxIter,
+    Nodes,
+    OutputFolder,
+    PairSeed,
+    PairsFile,
+    RandomPairs,
+    Rtol,
+    Strict,
+    geodesic_settings,
+)
+from identmetric_cli.errors import CheckFailed, UsageError
+
+NAME = "compare"
+
+
+def command(
+    out: Output,
+    runs: Annotated[Path, typer.Argument(help="Folder that holds the runs.")],
+    random_pairs: RandomPairs = None,
+    pair_seed: PairSeed = 101,
+    pairs: PairsFile = None,
+    output: OutputFolder = Path("comparison"),
+    estimator: EstimatorOption = None,
+    nodes: Nodes = None,
+    max_iter: MaxIter = None,
+    rtol: Rtol = None,
+    batch_size: BatchSize = None,
+    strict: Strict = False,
+) -> None:
+    """Tell which relations between test items survive retraining, with a report.
+
+    The same pairs (100 by default) go through every finished run of the folder; what a run has answered is kept in
+    its directory and used again.
+    """
+    from identmetric_cli.runs import finished_runs, list_runs
+    from identmetric_cli.stages.compare import compare
+    from identmetric_cli.stages.pairs import draw_pairs, read_pairs
+
+    if pairs is not None and random_pairs is not None:
+        raise UsageError("--pairs and --random-pairs exclude each other")
+    found = finished_runs(runs)
+    for each in list_runs(runs):
+        if not each.finished:
+            out.warn(f"{each.path} is not finished and is left out")
+    settings = geodesic_settings(
+        found[0].config().geodesic,
+        estimator=estimator,
+        nodes=nodes,
+        max_iter=max_iter,
+        rtol=rtol,
+        batch_size=batch_size,
+    )
+    result = compare(
+        found,
+        lambda size: (
+            read_pairs(pairs, size) if pairs else draw_pairs(size, random_pairs or min(100, size), pair_seed)
+        ),
+        settings,
+        pair_seed=None if pairs else pair_seed,
+        output=output,
+        argv=["identmetric", *sys.argv[1:]],
+        reporter=out,
+    )
+    for warning in result.warnings:
+        out.warn(warning)
+    out.result(result.as_dict(), lambda console: show(console, result), following=[])
+    if strict and result.warnings:
+        raise CheckFailed(f"{len(result.warnings)} warnings stand", "see them above and in the report")
+
+
+def show(console: Console, result) -> None:
+    """The table of measures, the runs, and where the report is."""
+    from identmetric_cli.report.html import headline
+    from identmetric_cli.report.tables import number
+
+    by_name = {measure["name"]: measure for measure in result.measures}
+    rows = [
+        [
+            measure["label"],
+            number(measure["mean"]),
+            number(measure["mean_cv"]),
+            number(measure["cv_ratio"]),
+            number(measure["t"]),
+            number(measure["p_less"], 2),
+            number(measure["icc_a1"]),
+            number(measure["spearman"]),
+        ]
+        for measure in result.measures
+    ]
+    columns = ["measure", "mean", "mean CV", "ratio", "t", "p less", "ICC(A,1)", "Spearman"]
+    console.print(
+        Text(
+            f"{len(result.runs)} runs, {result.pairs} pairs, {result.estimator} metric, {result.nodes} segments, "
+            f"{result.dtype}"
+        )
+    )
+    console.print(table(columns, rows))
+    console.print()
+    runs = [
+        [run["name"], f"{run['test_elbo']:.2f}", number(run["test_elbo_standard_error"], 2), number(run["test_mse"])]
+        for run in result.runs
+    ]
+    console.print(table(["run", "test ELBO", "SE", "test MSE"], runs))
+    console.print()
+    console.print(Text(headline(by_name["geodesic_length"], by_name["euclidean_latent"], len(result.runs))))
+    console.print(Text(f"report  {result.files['report']}"))

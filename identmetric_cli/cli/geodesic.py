@@ -1,0 +1,135 @@
+"""identmetric geodesic"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from identmetric_cli.cli.console import Output, table
+from identmetric_cli.cli.options import (
+    AllPairs,
+    BatchSize,
+    EstimatorOption,
+    MaxIter,
+    Nodes,
+    OutputFolder,
+    PairSeed,
+    PairsFile,
+    RandomPairs,
+    Rtol,
+    RunName,
+    RunsDir,
+    Strict,
+    geodesic_settings,
+)
+from identmetric_cli.errors import CheckFailed, UsageError
+
+NAME = "geodesic"
+SHOWN = 40
+
+
+def command(
+    out: Output,
+    inputs: Annotated[
+        list[str] | None, typer.Argument(help="Two items or more: images, .npy/.npz files, or test:17.")
+    ] = None,
+    run: RunName = None,
+    runs_dir: RunsDir = Path("runs"),
+    output: OutputFolder = Path("geodesics"),
+    pairs: PairsFile = None,
+    random_pairs: RandomPairs = None,
+    pair_seed: PairSeed = 101,
+    all_pairs: AllPairs = None,
+    estimator: EstimatorOption = None,
+    nodes: Nodes = None,
+    max_iter: MaxIter = None,
+    rtol: Rtol = None,
+    batch_size: BatchSize = None,
+    strict: Strict = False,
+) -> None:
+    """Find geodesics between items, and say how far to trust each.
+
+    With three items or more: all pairs, the angle at every vertex and the areas spanned. Lengths are in units of the
+    data. Example: identmetric geodesic a.png b.png
+    """
+    from identmetric_cli.runs import find_run
+    from identmetric_cli.stages import pairs as asked
+    from identmetric_cli.stages.assemble import load_run_data
+    from identmetric_cli.stages.geodesic import geodesic
+    from identmetric_cli.stages.inputs import Inputs, read_inputs
+
+    ways = [bool(inputs), pairs is not None, random_pairs is not None, all_pairs is not None]
+    if sum(ways) != 1:
+        raise UsageError(
+            "name items, or give one of --pairs, --random-pairs and --all-pairs",
+            "e.g. identmetric geodesic a.png b.png",
+        )
+    found = find_run(run, runs_dir)
+    settings = geodesic_settings(
+        found.config().geodesic,
+        estimator=estimator,
+        nodes=nodes,
+        max_iter=max_iter,
+        rtol=rtol,
+        batch_size=batch_size,
+    )
+    if inputs:
+        chosen = read_inputs(found, inputs, out)
+        wanted = asked.all_pairs(len(chosen.items))
+    else:
+        test = load_run_data(found).test
+        chosen = Inputs(test.items, [f"test:{i}" for i in range(len(test))], list(test.labels))
+        if pairs is not None:
+            wanted = asked.read_pairs(pairs, len(test))
+        elif random_pairs is not None:
+            wanted = asked.draw_pairs(len(test), random_pairs, pair_seed)
+        else:
+            wanted = asked.all_pairs(min(all_pairs, len(test)))
+    result = geodesic(
+        found, chosen, wanted, settings, output=output, vertices=bool(inputs) and len(chosen.items) > 2, reporter=out
+    )
+    following = [f"identmetric compare {found.path.parent}"]
+    out.result(result.as_dict(), lambda console: _show(console, result), following=following)
+    unsolved = {status: count for status, count in result.statuses.items() if status != "converged"}
+    if unsolved:
+        counts = ", ".join(f"{count} {status}" for status, count in unsolved.items())
+        message = f"of {len(result.pairs)} pairs, not converged: {counts} (column status)"
+        out.warn(message)
+        if strict:
+            raise CheckFailed(message, f"try --max-iter {2 * settings.max_iter}")
+
+
+def _show(console: Console, result) -> None:
+    from identmetric_cli.report.tables import number
+
+    console.print(Text(f"run {result.run}, {result.estimator} metric, {result.nodes} segments, {result.dtype}"))
+    columns = ["pair", "length", "straight", "chord", "latent", "status", "its", "gradient", "n to 2n"]
+    rows = [
+        [
+            f"{row['a']}  {row['b']}",
+            number(row["length"]),
+            number(row["straight_length"]),
+            number(row["chord"]),
+            number(row["euclidean_latent"]),
+            row["status"],
+            str(row["iterations"]),
+            number(row["gradient"], 2),
+            number(row["refinement"], 2),
+        ]
+        for row in result.pairs[:SHOWN]
+    ]
+    console.print(table(columns, rows))
+    if len(result.pairs) > SHOWN:
+        console.print(Text(f"... and {len(result.pairs) - SHOWN} more in {result.files['table']}"))
+    if result.angles:
+        rows = [
+            [angle["at"], "  ".join(angle["between"]), f"{angle['degrees']:.1f}", number(spanned["volume"])]
+            for angle, spanned in zip(result.angles[:SHOWN], result.volumes, strict=False)
+        ]
+        console.print()
+        console.print(table(["at", "between", "angle (degrees)", "area spanned"], rows))
+    console.print()
+    for name, path in result.files.items():
+        console.print(Text(f"{name:7} {path}"))
