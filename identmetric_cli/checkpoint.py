@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 
 from identmetric_cli.errors import CheckpointError, StorageError
@@ -90,7 +92,8 @@ def restore(folder: Path, step: int, targets: Mapping[str, Any]) -> dict[str, An
             f"{path} does not fit the model of this configuration or is damaged ({type(error).__name__})",
             "use the configuration stored in the run, or train a new run",
         ) from error
-    return {name: restored[name] for name in targets}
+    # Orbax pins arrays to a device; functions would be compiled once for pinned arguments and once for others.
+    return {name: jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), restored[name]) for name in targets}
 
 
 def sealed_steps(folder: Path) -> list[int]:

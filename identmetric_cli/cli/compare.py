@@ -11,6 +11,7 @@ from rich.text import Text
 from identmetric_cli.cli.console import Output, table
 from identmetric_cli.cli.options import (
     BatchSize,
+    Dtype,
     EstimatorOption,
     MaxIter,
     Nodes,
@@ -39,6 +40,7 @@ def command(
     max_iter: MaxIter = None,
     rtol: Rtol = None,
     batch_size: BatchSize = None,
+    dtype: Dtype = None,
     strict: Strict = False,
 ) -> None:
     """Tell which relations between test items survive retraining, with a report.
@@ -63,6 +65,7 @@ def command(
         max_iter=max_iter,
         rtol=rtol,
         batch_size=batch_size,
+        dtype=dtype,
     )
     result = compare(
         found,

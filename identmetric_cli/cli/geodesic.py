@@ -11,6 +11,7 @@ from identmetric_cli.cli.console import Output, table
 from identmetric_cli.cli.options import (
     AllPairs,
     BatchSize,
+    Dtype,
     EstimatorOption,
     MaxIter,
     Nodes,
@@ -47,6 +48,7 @@ def command(
     max_iter: MaxIter = None,
     rtol: Rtol = None,
     batch_size: BatchSize = None,
+    dtype: Dtype = None,
     strict: Strict = False,
 ) -> None:
     """Find geodesics between items, and say how far to trust each.
@@ -74,6 +76,7 @@ def command(
         max_iter=max_iter,
         rtol=rtol,
         batch_size=batch_size,
+        dtype=dtype,
     )
     if inputs:
         chosen = read_inputs(found, inputs, out)

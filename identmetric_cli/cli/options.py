@@ -41,6 +41,13 @@ class Estimator(StrEnum):
     mean = "mean"
 
 
+class DtypeName(StrEnum):
+    """Precisions of the solver."""
+
+    float32 = "float32"
+    float64 = "float64"
+
+
 EstimatorOption = Annotated[
     Estimator | None, typer.Option(help="Metric of the ensemble.  [default: the run's]", rich_help_panel=GEOMETRY)
 ]
@@ -57,6 +64,9 @@ Rtol = Annotated[
     typer.Option(
         help="Share of the energy that may still be gained.  [default: the run's]", rich_help_panel=GEOMETRY
     ),
+]
+Dtype = Annotated[
+    DtypeName | None, typer.Option(help="Precision while solving.  [default: the run's]", rich_help_panel=GEOMETRY)
 ]
 BatchSize = Annotated[
     int | None, typer.Option(min=1, help="Pairs solved side by side.  [default: the run's]", rich_help_panel=GEOMETRY)

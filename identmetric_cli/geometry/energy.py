@@ -25,8 +25,8 @@ from identmetric_cli.types import Decode, Latents
 class Layout(NamedTuple):
     """How the inner nodes of curves with n segments lie on a strip, ends left out."""
 
-    weights: Float[np.ndarray, " points-1"]
-    """n for a step along a curve, 0 for one between curves."""
+    weights: Float[np.ndarray, " points"]
+    """n for the step from a point to the next along a curve, 0 for one between curves."""
     beside: Int[np.ndarray, " ends"]
     """Point of the strip that is next to each end; ends are a, b of the first curve, a, b of the second, ..."""
     end_weights: Float[np.ndarray, " ends"]
@@ -43,18 +43,20 @@ def layout(n: int, size: int, ends: int, dtype: np.dtype) -> Layout:
     beside, end_weights = np.zeros(ends, np.int32), np.zeros(ends, dtype)
     beside[: 2 * curves] = np.stack([first, first + n - 2], axis=1).ravel()
     end_weights[: 2 * curves] = n
-    return Layout(weights[: size - 1], beside, end_weights)
+    return Layout(weights, beside, end_weights)
 
 
 @jax.jit
 def energy_gradient(
     decode: Decode, strip: Latents, ends: Float[Array, "ends decoders data"], layout: Layout
-) -> tuple[Float[Array, " points-1"], Float[Array, " ends"], Float[Array, "points latent"]]:
-    """Squared steps of a strip, squared steps to decoded ends, and the gradient of the total energy in the strip."""
+) -> tuple[Float[Array, " points"], Float[Array, " ends"], Float[Array, "points latent"]]:
+    """Squared steps along a strip, squared steps to decoded ends, and the gradient of the total energy in it."""
 
     def total(z: Latents) -> tuple[Array, tuple[Array, Array]]:
         x = embed(decode, z)
-        steps = _squares(jnp.diff(x, axis=0))
+        # 0 * NaN is NaN: a weight of zero alone would let the NaN of one curve into its neighbour.
+        along = layout.weights[:, None, None] > 0
+        steps = _squares(jnp.where(along, jnp.roll(x, -1, axis=0) - x, 0.0))
         to_ends = _squares(x[layout.beside] - ends)
         return jnp.vdot(layout.weights, steps) + jnp.vdot(layout.end_weights, to_ends), (steps, to_ends)
 

@@ -178,7 +178,7 @@ def _answer(
     """Each lane's answer to energy and gradient of its trial curve."""
     lanes, dimension = problem.starts.shape
     inner = lanes * (n - 1)
-    along = jnp.append(steps, 0)[:inner].reshape(lanes, n - 1)[:, :-1]
+    along = steps[:inner].reshape(lanes, n - 1)[:, :-1]
     each = energy(jnp.concatenate([along, to_ends[: 2 * lanes].reshape(lanes, 2)], axis=1))
     in_nodes = gradient[:inner].reshape(lanes, n - 1, dimension)
     basis = curves.sine_basis(n, MODES, n, gradient.dtype)[1:-1]
@@ -246,11 +246,12 @@ def _table(
     y = np.where(np.isfinite(state.y), state.y, 0.0)
     fine = np.asarray(_points(problem, y, n=nodes, nodes=2 * nodes))
     line = np.asarray(_points(problem, 0 * y, n=nodes, nodes=nodes))
+    identical = np.all(problem.starts == problem.ends, axis=1)
+    fine, line = (np.where(identical[:, None, None], problem.starts[:, None], each) for each in (fine, line))
     fine_steps, steps = polygon_steps(decode, fine, size)
     straight, _ = polygon_steps(decode, line, size)
     chords = length(polygon_steps(decode, line[:, [0, -1]], size)[0])
     lengths, energies = length(steps), energy(steps.astype(np.float64))
-    identical = np.all(problem.starts == problem.ends, axis=1)
     positive = energies > 0
     safe_lengths, safe_energies = np.where(positive, lengths, 1.0), np.where(positive, energies, 1.0)
     leaving, arriving = curves.end_velocities(*problem, y.reshape(len(y), MODES, -1))

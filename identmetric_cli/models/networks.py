@@ -23,7 +23,7 @@ ACTIVATIONS = {
     "relu": nnx.relu,
 }
 MATMUL_CHANNELS = 128
-FOLD_FROM = 64
+MATMUL_POINTS = 64
 LOG_VARIANCE_RANGE = (-20.0, 10.0)
 
 
@@ -51,7 +51,7 @@ class ConvEncoder(nnx.Module):
 
     def __call__(self, x: Float[Array, "batch height width channels"]) -> tuple[Array, Array]:
         for layer in self.layers:
-            x = ACTIVATIONS[self.activation](layer(x))
+            x = ACTIVATIONS[self.activation](strided_convolution(x, layer.kernel[...]) + layer.bias[...])
         x = x.reshape(x.shape[0], -1)
         return self.mean(x), jnp.clip(self.log_variance(x), *LOG_VARIANCE_RANGE)
 
@@ -82,9 +82,9 @@ class ConvDecoder(nnx.Module):
         for i, (layer, scale) in enumerate(zip(self.layers, self.scales, strict=True)):
             if scale == 1:
                 x = layer(x)
-            elif z.shape[0] < FOLD_FROM:
+            elif layer.in_features >= MATMUL_CHANNELS and z.shape[0] < MATMUL_POINTS:
                 x = layer(_enlarged(x))
-            else:  # many points repay the longer compilation
+            else:
                 x = upsampled_convolution(x, layer.kernel[...]) + layer.bias[...]
             if i < last:
                 x = ACTIVATIONS[self.activation](x)
@@ -121,6 +121,20 @@ class MlpDecoder(nnx.Module):
         return self.last(z)
 
 
+def strided_convolution(
+    x: Float[Array, "batch height width inputs"], kernel: Float[Array, "3 3 inputs outputs"]
+) -> Float[Array, "batch half_height half_width outputs"]:
+    """3x3 convolution of stride 2 and padding 1, as one product of image patches with the kernel.
+
+    On a CPU this trains the encoder more than three times as fast as the built-in convolution.
+    """
+    _, height, width, inputs = x.shape
+    rows, columns = math.ceil(height / 2), math.ceil(width / 2)
+    x = jnp.pad(x, ((0, 0), (1, 1 + height % 2), (1, 1 + width % 2), (0, 0)))
+    patches = [x[:, i : i + 2 * rows - 1 : 2, j : j + 2 * columns - 1 : 2] for i in range(3) for j in range(3)]
+    return jnp.concatenate(patches, axis=-1) @ kernel.reshape(9 * inputs, -1)
+
+
 def upsampled_convolution(
     x: Float[Array, "batch height width inputs"], kernel: Float[Array, "3 3 inputs outputs"]
 ) -> Float[Array, "batch 2*height 2*width outputs"]:
@@ -134,7 +148,7 @@ def upsampled_convolution(
     padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     phases = [[_fold(_fold(kernel, p, axis=0), q, axis=1) for q in (0, 1)] for p in (0, 1)]
     if inputs >= MATMUL_CHANNELS:
-        # Many channels on a small grid: one matrix product per phase beats a convolution that pads half of it.
+        # Many channels lie on a small grid, and matrix products then beat a convolution, half of which is padding.
         rows = [
             jnp.stack([_patches(padded, p, q) @ phases[p][q].reshape(4 * inputs, outputs) for q in (0, 1)], axis=3)
             for p in (0, 1)

@@ -48,7 +48,12 @@ _ENVIRONMENT.filters["number"] = number
 def write(result: dict[str, Any], provenance: dict[str, str], path: Path) -> None:
     """Render a comparison's JSON document and its figures to `path`."""
     figures = [
-        {"title": title, "caption": caption, "data": _embedded(Path(result["files"][name]))}
+        {
+            "title": title,
+            "caption": caption,
+            "width": "half" if name.startswith("cv_") else "full",
+            "data": _embedded(Path(result["files"][name])),
+        }
         for name, (title, caption) in FIGURES.items()
         if name in result["files"]
     ]

@@ -4,7 +4,7 @@ import math
 from functools import lru_cache
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 
@@ -82,6 +82,6 @@ def load_model(run: Run) -> EnsembleVAE:
     shape = tuple(run.info()["data"]["shape"])
     graphdef, target = nnx.split(build_model(config, shape, 0))
     restored = checkpoint.restore(run.checkpoints, found[0], {"best": checkpoint.abstract(target)})["best"]
-    if not all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(restored)):
+    if not all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(restored)):
         raise CheckpointError(f"{run.path}: the checkpoint holds values that are not finite")
     return nnx.merge(graphdef, restored)

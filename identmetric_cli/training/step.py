@@ -87,19 +87,24 @@ def make_step(
     @jax.jit
     def step(state: TrainState, x: Array, key: PRNGKeyArray) -> TrainState:
         (value, (error, kl)), gradient = jax.value_and_grad(loss, has_aux=True)(state.parameters, x, key)
-        updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.parameters)
-        new = TrainState(
-            optax.apply_updates(state.parameters, updates),
-            optimizer_state,
-            state.error_sum + error,
-            state.kl_sum + kl,
-            state.steps + 1,
-            jnp.zeros((), jnp.int32),
-            state.skipped,
-        )
-        kept = state._replace(skipped_in_a_row=state.skipped_in_a_row + 1, skipped=state.skipped + 1)
         finite = jnp.isfinite(value) & jnp.isfinite(optax.tree.norm(gradient))
-        return jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, kept)
+
+        def take() -> TrainState:
+            updates, optimizer_state = optimizer.update(gradient, state.optimizer, state.parameters)
+            return TrainState(
+                optax.apply_updates(state.parameters, updates),
+                optimizer_state,
+                state.error_sum + error,
+                state.kl_sum + kl,
+                state.steps + 1,
+                jnp.zeros_like(state.skipped_in_a_row),
+                state.skipped,
+            )
+
+        def leave() -> TrainState:
+            return state._replace(skipped_in_a_row=state.skipped_in_a_row + 1, skipped=state.skipped + 1)
+
+        return jax.lax.cond(finite, take, leave)
 
     return step
 

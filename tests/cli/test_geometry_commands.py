@@ -1,0 +1,226 @@
+"""identmetric encode, geodesic and compare, through the real command on real runs."""
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from identmetric_cli.data import load_dataset
+from identmetric_cli.geometry import Status
+
+
+@pytest.fixture(scope="module")
+def comparison(program, runs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("comparison")
+    return folder, program.json("compare", runs, "--random-pairs", 20, "-o", folder)
+
+
+def test_encode_a_split(program, runs, tmp_path):
+    document = program.json("encode", "--split", "test", "--run", runs / "debug-s1", "-o", tmp_path / "z.npz")
+    assert document["items"] == 60 and document["latent_dim"] == 4
+    with np.load(tmp_path / "z.npz", allow_pickle=False) as stored:
+        assert stored["z_mean"].shape == stored["z_var"].shape == (60, 4)
+        assert (stored["z_var"] > 0).all()
+        assert stored["ids"][7] == "test:7"
+        assert json.loads(str(stored["config_json"]))["model"]["latent_dim"] == 4
+        assert set(stored["labels"]) <= set("0123456789")
+        means = stored["z_mean"]
+    program("encode", "--split", "test", "--run", runs / "debug-s1", "-o", tmp_path / "z.csv")
+    rows = list(csv.DictReader((tmp_path / "z.csv").read_text().splitlines()))
+    assert np.float32(rows[3]["z_2"]) == means[3, 2]
+
+
+def test_encode_images_and_arrays_agree(program, runs, images, tmp_path):
+    program("encode", *images, "--runs-dir", runs, "-o", tmp_path / "a.npz")
+    items = np.stack([np.asarray(Image.open(path)) for path in images])
+    np.save(tmp_path / "items.npy", items)
+    program("encode", tmp_path / "items.npy", "--runs-dir", runs, "-o", tmp_path / "b.npz")
+    with np.load(tmp_path / "a.npz") as a, np.load(tmp_path / "b.npz") as b:
+        np.testing.assert_array_equal(a["z_mean"], b["z_mean"])
+
+
+def test_geodesic_between_images(program, runs, images, tmp_path):
+    document = program.json("geodesic", *images[:3], "--runs-dir", runs, "-o", tmp_path)
+    assert document["schema_version"] == 1
+    assert document["run"].endswith("debug-s2")
+    assert len(document["pairs"]) == 3 and len(document["angles"]) == len(document["volumes"]) == 3
+    for row in document["pairs"]:
+        assert row["status"] == "converged"
+        assert row["chord"] <= row["length"] * (1 + 1e-6)
+        assert row["length"] ** 2 <= row["energy"] * (1 + 1e-5)
+        assert row["energy"] <= row["straight_energy"] * (1 + 1e-6)
+        assert row["bound_gap"] == pytest.approx(1 - row["chord"] / row["length"], abs=1e-5)
+        assert row["refinement"] < 0.05
+        assert row["euclidean_decoded"] == row["chord"]
+    for angle in document["angles"]:
+        assert 0 < angle["degrees"] < 180
+    rows = list(csv.DictReader((tmp_path / "geodesics.csv").read_text().splitlines()))
+    assert float(rows[0]["length"]) == document["pairs"][0]["length"]
+    assert json.loads((tmp_path / "geodesics.json").read_text()) == document
+    with np.load(tmp_path / "curves.npz", allow_pickle=False) as curves:
+        assert curves["curves"].shape == (3, 9, 4)
+        np.testing.assert_allclose(curves["curves"][0, 0], curves["means"][0], rtol=1e-6)
+    with Image.open(tmp_path / "geodesics.png") as figure:
+        assert min(figure.size) > 300
+
+
+def test_length_agrees_between_precisions(program, runs, tmp_path):
+    """The float32 answer is the float64 one to four digits, on a trained network."""
+    [single] = program.json("geodesic", "test:0", "test:5", "--runs-dir", runs, "-o", tmp_path)["pairs"]
+    [double] = program.json(
+        "geodesic", "test:0", "test:5", "--runs-dir", runs, "-o", tmp_path, "--dtype", "float64", "--rtol", 1e-8
+    )["pairs"]
+    assert double["dtype"] == "float64"
+    assert single["length"] == pytest.approx(double["length"], rel=1e-3)
+    assert double["gradient"] < 1e-3
+
+
+def test_images_of_every_kind_are_converted_with_a_note(program, runs, images, tmp_path):
+    grey = Image.open(images[0])
+    large = tmp_path / "large [bold].png"
+    grey.resize((64, 64)).convert("RGB").save(large)
+    result = program("geodesic", large, images[1], "--runs-dir", runs, "-o", tmp_path)
+    assert "64x64" in result.stderr and "large [bold].png" in result.stderr
+    assert "large [bold].png" in result.stdout
+
+
+def test_pairs_of_a_file(program, runs, tmp_path):
+    (tmp_path / "pairs.csv").write_text("a,b\n3,8\n10,59\n")
+    document = program.json("geodesic", "--pairs", tmp_path / "pairs.csv", "--runs-dir", runs, "-o", tmp_path / "out")
+    assert [(row["a"], row["b"]) for row in document["pairs"]] == [("test:3", "test:8"), ("test:10", "test:59")]
+    (tmp_path / "pairs.csv").write_text("3,60\n")
+    error = program.error("geodesic", "--pairs", tmp_path / "pairs.csv", "--runs-dir", runs, code=65)
+    assert "0 to 59" in error["message"]
+
+
+def test_one_evaluation_is_not_presented_as_an_answer(program, runs, tmp_path):
+    arguments = ("geodesic", "test:0", "test:1", "--runs-dir", runs, "-o", tmp_path, "--max-iter", 1)
+    result = program(*arguments)
+    assert Status.max_iter.name in result.stdout and "not converged" in result.stderr
+    program(*arguments, "--strict", code=4)
+
+
+def test_identical_ends_say_so(program, runs, tmp_path):
+    [row] = program.json("geodesic", "test:4", "test:4", "--runs-dir", runs, "-o", tmp_path)["pairs"]
+    assert row["status"] == "identical_endpoints" and row["length"] == 0
+
+
+def test_compare_document(comparison, runs):
+    _, document = comparison
+    assert document["schema_version"] == 1
+    assert [run["name"] for run in document["runs"]] == ["debug-s0", "debug-s1", "debug-s2"]
+    assert document["pairs"] == 20
+    by_name = {measure["name"]: measure for measure in document["measures"]}
+    assert list(by_name) == ["geodesic_length", "euclidean_latent", "euclidean_latent_scaled", "euclidean_decoded"]
+    for key in ("mean", "mean_cv", "median_cv", "cv_ratio", "t", "df", "p_less", "wilcoxon_p", "ci95"):
+        assert by_name["geodesic_length"][key] is not None, key
+    assert by_name["geodesic_length"]["df"] == 19
+    assert by_name["euclidean_latent"]["t"] is None
+    assert any("3 runs" in warning for warning in document["warnings"])
+
+
+def test_compare_numbers_follow_from_its_table(comparison):
+    folder, document = comparison
+    rows = list(csv.DictReader((folder / "pairs.csv").read_text().splitlines()))
+    assert len(rows) == 60
+    lengths = np.array([float(row["geolength"]) for row in rows]).reshape(3, 20)
+    cv = lengths.std(axis=0, ddof=1) / lengths.mean(axis=0)
+    by_name = {measure["name"]: measure for measure in document["measures"]}
+    assert by_name["geodesic_length"]["mean_cv"] == pytest.approx(cv.mean(), rel=1e-6)
+    stored = [
+        float(row["geodesic_length_cv"]) for row in csv.DictReader((folder / "cv.csv").read_text().splitlines())
+    ]
+    np.testing.assert_allclose(stored, cv, rtol=1e-6)
+
+
+def test_pairs_are_those_of_the_official_code(comparison):
+    folder, _ = comparison
+    generator = np.random.RandomState(101)
+    first, second = (generator.choice(60, 20, replace=False) for _ in range(2))
+    rows = list(csv.DictReader((folder / "pairs.csv").read_text().splitlines()))[:20]
+    assert [row["a"] for row in rows] == [f"test:{i}" for i in first]
+    expected = [f"test:{b}" for a, b in zip(first, second, strict=True) if a != b]
+    assert [row["b"] for row, a, b in zip(rows, first, second, strict=True) if a != b] == expected
+    assert all(row["a"] != row["b"] for row in rows)
+
+
+def test_report_is_self_contained(comparison):
+    folder, document = comparison
+    text = (folder / "report.html").read_text()
+    assert not re.search(r"(src|href)=\"(?!data:)", text)
+    assert text.count("data:image/webp;base64,") == 4
+    for measure in document["measures"]:
+        assert measure["label"] in text
+    assert document["runs"][0]["name"] in text and "Provenance" in text and "2502.13757" in text
+
+
+def test_what_a_run_has_answered_is_not_asked_again(program, comparison, runs, monkeypatch, tmp_path):
+    _, document = comparison
+    from identmetric_cli.stages import pairs
+
+    monkeypatch.setattr(pairs, "geodesics", None)
+    again = program.json("compare", runs, "--random-pairs", 20, "-o", tmp_path)
+    assert again["measures"] == document["measures"]
+
+
+def test_runs_on_different_data_are_refused(program, runs, tmp_path):
+    (tmp_path / "mixed").mkdir()
+    (tmp_path / "mixed" / "debug-s0").symlink_to(runs / "debug-s0")
+    other = ("--set", "data.split_seed=1", "--set", "train.epochs=1", "--name", "other")
+    program("train", "debug", *other, "--runs-dir", tmp_path / "mixed")
+    error = program.error("compare", tmp_path / "mixed", code=65)
+    assert "different data" in error["message"]
+
+
+def test_a_comparison_needs_two_runs(program, runs, tmp_path):
+    (tmp_path / "debug-s0").symlink_to(runs / "debug-s0")
+    assert "two finished runs" in program.error("compare", tmp_path, code=65)["message"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("geodesic", "missing.png", "test:0"), 65),
+        (("geodesic", "test:0", "test:100"), 65),
+        (("geodesic", "test:0"), 65),
+        (("geodesic",), 2),
+        (("geodesic", "test:0", "test:1", "--random-pairs", 3), 2),
+        (("geodesic", "test:0", "test:1", "--rtol", "nan"), 2),
+        (("geodesic", "test:0", "test:1", "--run", "nobody"), 65),
+        (("encode", "--split", "tset"), 2),
+        (("encode", "test:0", "-o", "z.pkl"), 2),
+        (("geodesic", "--random-pairs", 1000), 2),
+    ],
+)
+def test_bad_input_has_its_exit_code(arguments, code, program, runs):
+    error = program.error(*arguments, "--runs-dir", runs, code=code)
+    assert error["exit_code"] == code and error["message"]
+
+
+def test_damaged_images_are_refused(program, runs, images, tmp_path):
+    (tmp_path / "cut.png").write_bytes(images[0].read_bytes()[:60])
+    (tmp_path / "text.png").write_text("not an image")
+    for name in ("cut.png", "text.png"):
+        error = program.error("geodesic", tmp_path / name, images[1], "--runs-dir", runs, code=65)
+        assert name in error["message"]
+    np.save(tmp_path / "wrong.npy", np.zeros((5, 5), np.uint8))
+    error = program.error("encode", tmp_path / "wrong.npy", "--runs-dir", runs, code=65)
+    assert "(5, 5)" in error["message"]
+
+
+def test_empty_folder_of_runs(program, tmp_path):
+    for arguments in (("compare", tmp_path), ("geodesic", "test:0", "test:1", "--runs-dir", tmp_path)):
+        error = program.error(*arguments, code=65)
+        assert "no runs" in error["message"] and "identmetric train" in error["hint"]
+
+
+def test_a_run_without_its_data_is_refused(program, tmp_path):
+    np.save(tmp_path / "d.npy", load_dataset("digits").train.items[:200])
+    changes = [f"data.source={tmp_path}/d.npy", "data.limit=150", "train.epochs=1"]
+    program("train", "debug", *(f"--set={change}" for change in changes), "--runs-dir", tmp_path / "runs")
+    np.save(tmp_path / "d.npy", load_dataset("digits").train.items[1:201])
+    error = program.error("encode", "--split", "test", "--runs-dir", tmp_path / "runs", code=65)
+    assert "has changed" in error["message"]
