@@ -21,6 +21,8 @@ from identmetric_cli.batching import in_batches
 from identmetric_cli.geometry.metric import embed
 from identmetric_cli.types import Decode, Latents
 
+ROUNDINGS = 4
+
 
 class Layout(NamedTuple):
     """How the inner nodes of curves with n segments lie on a strip, ends left out."""
@@ -103,6 +105,12 @@ def _both_steps(x: Float[Array, "pairs nodes decoders data"]) -> tuple[Array, Ar
 
 def _squares(x: Float[Array, "*rows decoders data"]) -> Float[Array, "*rows"]:
     return jnp.sum(jnp.square(x), axis=(-2, -1))
+
+
+@partial(jax.jit, static_argnames=("n",))
+def rounding_energy(ends: Float[Array, "pairs 2 decoders data"], n: int) -> Float[Array, " pairs"]:
+    """Energy of curves of n segments whose steps are `ROUNDINGS` roundings of F each: as good as zero."""
+    return jnp.square(ROUNDINGS * n * jnp.finfo(ends.dtype).eps) * _squares(ends).max(axis=1)
 
 
 def energy(steps: Float[Array, "pairs segments"]) -> Float[Array, " pairs"]:

@@ -7,7 +7,7 @@ rules, all relative to its own energy:
     converged   the quasi-Newton estimate of what is still to be gained, -g.p / 2, is below rtol E
     max_iter    evaluations are spent, or no step along steepest descent lowers the energy
     nonfinite   energy or gradient at the start are not finite
-    degenerate  the energy is zero although the ends differ
+    degenerate  the energy is no more than rounding makes, although the ends differ
 
 Nocedal and Wright, Numerical Optimization (2006), algorithms 3.1 and 7.4.
 """
@@ -84,9 +84,17 @@ def gain(state: State) -> Float[Array, ""]:
 
 
 def advance(
-    state: State, energy: Float[Array, ""], gradient: Float[Array, " size"], rtol: float, max_iter: int
+    state: State,
+    energy: Float[Array, ""],
+    gradient: Float[Array, " size"],
+    floor: Float[Array, ""] | float,
+    rtol: float,
+    max_iter: int,
 ) -> State:
-    """Take or refuse the trial point, whose energy and gradient are given. A row that has ended stays as it is."""
+    """Take or refuse the trial point, whose energy and gradient are given. A row that has ended stays as it is.
+
+    Energies up to `floor` are rounding.
+    """
     finite = jnp.isfinite(energy) & jnp.all(jnp.isfinite(gradient))
     slope = jnp.vdot(state.gradient, state.direction)
     descends = energy <= state.energy + SUFFICIENT_DECREASE * state.step * slope
@@ -97,7 +105,7 @@ def advance(
     ended = jnp.where(gain(new) <= rtol * new.energy, Status.converged, Status.running)
     lost = (new.evaluations >= max_iter) | ((new.step < SMALLEST_STEP) & _memory_is_empty(new))
     ended = jnp.where((ended == Status.running) & lost, Status.max_iter, ended)
-    ended = jnp.where(new.energy <= 0, Status.degenerate, ended)
+    ended = jnp.where(new.energy <= floor, Status.degenerate, ended)
     ended = jnp.where(state.fresh & ~finite, Status.nonfinite, ended)
     return where(state.status == Status.running, new._replace(status=ended.astype(state.status.dtype)), state)
 

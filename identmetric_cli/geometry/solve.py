@@ -28,6 +28,7 @@ from identmetric_cli.geometry.energy import (
     layout,
     length,
     polygon_steps,
+    rounding_energy,
 )
 from identmetric_cli.geometry.lbfgs import Status
 from identmetric_cli.geometry.metric import as_pytree, metric_tensor
@@ -170,6 +171,7 @@ def _answer(
     steps: Array,
     to_ends: Array,
     gradient: Array,
+    floor: Array,
     rtol: float,
     max_iter: int,
     *,
@@ -183,7 +185,7 @@ def _answer(
     in_nodes = gradient[:inner].reshape(lanes, n - 1, dimension)
     basis = curves.sine_basis(n, MODES, n, gradient.dtype)[1:-1]
     in_y = jnp.einsum("nj,pne,ped->pjd", basis, in_nodes, problem.scale).reshape(lanes, -1)
-    return jax.vmap(lbfgs.advance, in_axes=(0, 0, 0, None, None))(state, each, in_y, rtol, max_iter)
+    return jax.vmap(lbfgs.advance, in_axes=(0, 0, 0, 0, None, None))(state, each, in_y, floor, rtol, max_iter)
 
 
 @jax.jit
@@ -228,7 +230,8 @@ def _solve(
             decoded = embed_points(decode, np.concatenate([two, two[:1].repeat(ends // 2 - lanes, axis=0)]), size)
         strip = _lay_trials(current, state, n=n, size=size)
         sums = energy_gradient(decode, strip, decoded.reshape(ends, *decoded.shape[2:]), plan)
-        state = _answer(current, state, *sums, rtol, max_iter, n=n)
+        floor = rounding_energy(decoded[:lanes], n=n)
+        state = _answer(current, state, *sums, floor, rtol, max_iter, n=n)
         ended = (np.asarray(state.status) != Status.running) & (lane >= 0)
         if np.any(ended):
             rows = jax.device_get(state)
