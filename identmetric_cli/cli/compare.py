@@ -45,8 +45,9 @@ def command(
 ) -> None:
     """Tell which relations between test items survive retraining, with a report.
 
-    The same pairs (100 by default) go through every finished run of the folder; what a run has answered is kept in
-    its directory and used again.
+    The same pairs (100 by default) go through every finished run of the folder.
+
+    What a run has answered is kept in its directory and used again. Example: identmetric compare runs
     """
     from identmetric_cli.runs import finished_runs, list_runs
     from identmetric_cli.stages.compare import compare

@@ -11,7 +11,7 @@ from identmetric_cli.cli.options import Overrides, with_output
 from identmetric_cli.errors import UsageError
 
 app = typer.Typer(help="Make, show and check configurations.", no_args_is_help=True)
-Source = Annotated[str | None, typer.Argument(metavar="CONFIG", help="Preset or TOML file.  [default: mnist]")]
+Source = Annotated[str | None, typer.Argument(metavar="CONFIG", help="Preset or TOML file. (default: mnist)")]
 
 
 def _init(

@@ -53,8 +53,9 @@ def command(
 ) -> None:
     """Find geodesics between items, and say how far to trust each.
 
-    With three items or more: all pairs, the angle at every vertex and the areas spanned. Lengths are in units of the
-    data. Example: identmetric geodesic a.png b.png
+    With three items or more: all pairs, the angle at every vertex and the areas spanned.
+
+    Lengths are in units of the data. Example: identmetric geodesic a.png b.png
     """
     from identmetric_cli.runs import find_run
     from identmetric_cli.stages import pairs as asked

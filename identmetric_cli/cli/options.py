@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 RunsDir = Annotated[Path, typer.Option("--runs-dir", help="Folder that holds the runs.")]
 RunName = Annotated[
-    str | None, typer.Option("--run", help="Run directory, or its name under the runs folder.  [default: newest]")
+    str | None, typer.Option("--run", help="Run directory, or its name under the runs folder. (default: newest)")
 ]
 Overrides = Annotated[
     list[str] | None,
@@ -49,27 +49,25 @@ class DtypeName(StrEnum):
 
 
 EstimatorOption = Annotated[
-    Estimator | None, typer.Option(help="Metric of the ensemble.  [default: the run's]", rich_help_panel=GEOMETRY)
+    Estimator | None, typer.Option(help="Metric of the ensemble. (default: the run's)", rich_help_panel=GEOMETRY)
 ]
 Nodes = Annotated[
     int | None,
-    typer.Option(min=4, max=4096, help="Segments of a curve.  [default: the run's]", rich_help_panel=GEOMETRY),
+    typer.Option(min=4, max=4096, help="Segments of a curve. (default: the run's)", rich_help_panel=GEOMETRY),
 ]
 MaxIter = Annotated[
     int | None,
-    typer.Option(min=1, help="Evaluations per pair and grid.  [default: the run's]", rich_help_panel=GEOMETRY),
+    typer.Option(min=1, help="Evaluations per pair and grid. (default: the run's)", rich_help_panel=GEOMETRY),
 ]
 Rtol = Annotated[
     float | None,
-    typer.Option(
-        help="Share of the energy that may still be gained.  [default: the run's]", rich_help_panel=GEOMETRY
-    ),
+    typer.Option(help="Share of the energy that may still be gained. (default: the run's)", rich_help_panel=GEOMETRY),
 ]
 Dtype = Annotated[
-    DtypeName | None, typer.Option(help="Precision while solving.  [default: the run's]", rich_help_panel=GEOMETRY)
+    DtypeName | None, typer.Option(help="Precision while solving. (default: the run's)", rich_help_panel=GEOMETRY)
 ]
 BatchSize = Annotated[
-    int | None, typer.Option(min=1, help="Pairs solved side by side.  [default: the run's]", rich_help_panel=GEOMETRY)
+    int | None, typer.Option(min=1, help="Pairs solved side by side. (default: the run's)", rich_help_panel=GEOMETRY)
 ]
 
 COMMON = "Common"

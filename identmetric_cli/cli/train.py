@@ -24,18 +24,20 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 def command(
     out: Output,
-    config: Annotated[str | None, typer.Argument(help="Preset or TOML file.  [default: mnist]")] = None,
+    config: Annotated[str | None, typer.Argument(help="Preset or TOML file. (default: mnist)")] = None,
     overrides: Overrides = None,
     seeds: Annotated[str, typer.Option(help="Seeds, one run each: 0-4 or 0,3,7.")] = "0",
     runs_dir: RunsDir = Path("runs"),
-    name: Annotated[str | None, typer.Option(help="First part of the run's name.  [default: the preset]")] = None,
+    name: Annotated[str | None, typer.Option(help="First part of the run's name. (default: the preset)")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with runs that were interrupted.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start existing runs afresh.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and stop.")] = False,
 ) -> None:
     """Train VAEs with an ensemble of decoders, one run a seed.
 
-    Examples: identmetric train --seeds 0-4 | identmetric train mnist --set model.latent_dim=2 --name flat
+    Example: identmetric train mnist --seeds 0-4
+
+    Example: identmetric train mnist --set model.latent_dim=2 --name flat
     """
     from identmetric_cli.config import load
     from identmetric_cli.runs import Run, check_name
