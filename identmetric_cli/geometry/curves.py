@@ -2,8 +2,9 @@
 
     gamma(t) = (1 - t) a + t b + sum_j c_j sin(j pi t),    j = 1..J
 
-The ends are exact by construction, and the modes are orthogonal for the energy of a flat metric: the Hessian of
-the energy in c_j is (j pi)^2 M. With M = C C^T, the variables y_j = (j pi / sqrt 2) C^T c_j make it twice the
+With n segments and J = n - 1 modes this is any polygon of n + 1 nodes, in other coordinates: the ends are exact by
+construction, and the modes are orthogonal for the energy of a flat metric: the Hessian of the
+energy in c_j is (j pi)^2 M. With M = C C^T, the variables y_j = (j pi / sqrt 2) C^T c_j make it twice the
 identity, whatever the scale of latents and data. That is what lets a quasi-Newton method converge in a dozen steps.
 """
 
@@ -49,14 +50,13 @@ def points(
     return line + jnp.einsum("nj,pjd,ped->pne", basis, y, scale)
 
 
-def end_velocities(
-    starts: Float[Array, "pairs latent"],
-    ends: Float[Array, "pairs latent"],
-    scale: Float[Array, "pairs latent latent"],
-    y: Float[Array, "pairs modes latent"],
-) -> tuple[Float[Array, "pairs latent"], Float[Array, "pairs latent"]]:
-    """gamma'(0) and -gamma'(1): the velocities with which the curve leaves its two ends."""
-    modes = y.shape[1]
-    signs = jnp.asarray((-1.0) ** np.arange(1, modes + 1), y.dtype)
-    z = jnp.sqrt(jnp.asarray(2.0, y.dtype)) * jnp.einsum("pjd,ped->pje", y, scale)
-    return ends - starts + z.sum(axis=1), starts - ends - jnp.einsum("j,pjd->pd", signs, z)
+def end_velocities(curve: Float[np.ndarray, "pairs nodes latent"]) -> Float[np.ndarray, "pairs 2 latent"]:
+    """Velocities with which curves leave their two ends, by one-sided differences of third order.
+
+    The derivative of the sine series would be worse: it converges slowly at the ends.
+    """
+    n = curve.shape[1] - 1
+    weights = n / 6 * np.array([-11.0, 18.0, -9.0, 2.0], curve.dtype)
+    leaving = np.einsum("i,pid->pd", weights, curve[:, :4])
+    arriving = np.einsum("i,pid->pd", weights, curve[:, :-5:-1])
+    return np.stack([leaving, arriving], axis=1)

@@ -34,7 +34,6 @@ from identmetric_cli.geometry.lbfgs import Status
 from identmetric_cli.geometry.metric import as_pytree, metric_tensor
 from identmetric_cli.types import Decode
 
-MODES = 12
 COARSEST = 8
 COARSE_RTOL = 1e-3
 PROBES = (1 / 4, 3 / 4)
@@ -109,7 +108,7 @@ def geodesics(
     size = max(min(batch_size, len(starts)) * (nodes - 1), 2 * nodes + 1)
     problem = Problem(starts, ends, _scales(decode, starts, ends, batch_size))
     grids = _grids(nodes)
-    state = jax.device_get(_start_all(jnp.zeros((len(starts), MODES * starts.shape[1]), starts.dtype)))
+    state = jax.device_get(_start_all(jnp.zeros((len(starts), (nodes - 1) * starts.shape[1]), starts.dtype)))
     evaluations = np.zeros(len(starts), int)
     for level, n in enumerate(grids):
         state = _solve(
@@ -183,7 +182,7 @@ def _answer(
     along = steps[:inner].reshape(lanes, n - 1)[:, :-1]
     each = energy(jnp.concatenate([along, to_ends[: 2 * lanes].reshape(lanes, 2)], axis=1))
     in_nodes = gradient[:inner].reshape(lanes, n - 1, dimension)
-    basis = curves.sine_basis(n, MODES, n, gradient.dtype)[1:-1]
+    basis = curves.sine_basis(n, state.y.shape[1] // dimension, n, gradient.dtype)[1:-1]
     in_y = jnp.einsum("nj,pne,ped->pjd", basis, in_nodes, problem.scale).reshape(lanes, -1)
     return jax.vmap(lbfgs.advance, in_axes=(0, 0, 0, 0, None, None))(state, each, in_y, floor, rtol, max_iter)
 
@@ -195,8 +194,9 @@ def _refill(mask: Array, new: lbfgs.State, old: lbfgs.State) -> lbfgs.State:
 
 def _points(problem: Problem, y: Array, *, n: int, nodes: int) -> Float[Array, "pairs nodes latent"]:
     pairs, dimension = problem.starts.shape
-    basis = curves.sine_basis(n, MODES, nodes, problem.starts.dtype)
-    return curves.points(*problem, y.reshape(pairs, MODES, dimension), basis)
+    modes = y.shape[1] // dimension
+    basis = curves.sine_basis(n, modes, nodes, problem.starts.dtype)
+    return curves.points(*problem, y.reshape(pairs, modes, dimension), basis)
 
 
 def _solve(
@@ -257,7 +257,6 @@ def _table(
     lengths, energies = length(steps), energy(steps.astype(np.float64))
     positive = energies > 0
     safe_lengths, safe_energies = np.where(positive, lengths, 1.0), np.where(positive, energies, 1.0)
-    leaving, arriving = curves.end_velocities(*problem, y.reshape(len(y), MODES, -1))
     return GeodesicTable(
         status=np.where(identical, Status.identical_endpoints, state.status),
         length=lengths,
@@ -272,5 +271,5 @@ def _table(
         refinement=np.abs(length(fine_steps) - lengths) / safe_lengths,
         iterations=evaluations,
         curve=fine[:, ::2],
-        velocity=np.stack([leaving, arriving], axis=1),
+        velocity=curves.end_velocities(fine[:, ::2]),
     )

@@ -1,0 +1,26 @@
+"""Fixtures that several folders share."""
+
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def x64() -> Iterator[None]:
+    """Double precision for one test."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request) -> Iterator[np.dtype]:
+    """Both precisions, each as the program would set it up."""
+    with jax.enable_x64(request.param == "float64"):
+        yield np.dtype(request.param)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)

@@ -1,0 +1,108 @@
+"""Metric tensors, angles and volumes against explicit Jacobians and closed forms."""
+
+import jax
+import manifolds
+import numpy as np
+import pytest
+
+from identmetric_cli.geometry import angles, metric_tensor, volumes
+from identmetric_cli.geometry.curves import end_velocities, points, scaling, sine_basis
+from identmetric_cli.geometry.energy import layout
+from identmetric_cli.geometry.maps import latent_map
+
+TIGHT = {"nodes": 12, "batch_size": 4, "rtol": 1e-11, "max_iter": 300}
+
+
+def test_metric_is_the_mean_of_the_members_metrics(rng, x64):
+    decode = manifolds.ensemble(manifolds.sphere, manifolds.shifted(manifolds.sphere, 1.0))
+    stretched = manifolds.linear(rng.normal(size=(2, 3, 4)))
+    z = rng.normal(size=(5, 3))
+    for each, members in ((decode, 2), (stretched, 2)):
+        jacobians = jax.vmap(jax.jacfwd(lambda one, each=each: each(one[None])[:, 0]))(z)
+        assert jacobians.shape == (5, members, 4, 3)
+        expected = np.einsum("pkxi,pkxj->pij", jacobians, jacobians) / members
+        np.testing.assert_allclose(metric_tensor(each, z), expected, atol=1e-12)
+
+
+def test_angles_on_the_sphere(rng, x64):
+    o, b, c = rng.normal(size=(3, 4, 3)) / 2
+    got = angles(manifolds.sphere, o, np.stack([b, c], axis=1), **TIGHT)
+    np.testing.assert_allclose(got, manifolds.sphere_angle(o, b, c), rtol=2e-3)
+
+
+def test_angles_and_volumes_do_not_depend_on_coordinates(rng, x64):
+    o, b, c = rng.normal(size=(3, 4, 3)) / 2
+    change = manifolds.diffeomorphism(rng, 3)
+    hidden = manifolds.hidden(manifolds.sphere, change)
+    new_o, new_b, new_c = (np.asarray(change(each)) for each in (o, b, c))
+    for measure in (angles, volumes):
+        old = measure(manifolds.sphere, o, np.stack([b, c], axis=1), **{**TIGHT, "nodes": 48})
+        new = measure(hidden, new_o, np.stack([new_b, new_c], axis=1), **{**TIGHT, "nodes": 48})
+        np.testing.assert_allclose(new, old, rtol=1e-3)
+    flat = np.linalg.norm(new_b - new_o, axis=1) / np.linalg.norm(b - o, axis=1)
+    assert np.ptp(flat) > 0.2
+
+
+def test_volumes_of_a_linear_map_are_gram_determinants(rng, x64):
+    matrix = rng.normal(size=(1, 3, 5))
+    origins, targets = rng.normal(size=(2, 3)), rng.normal(size=(2, 3, 3))
+    spans = (targets - origins[:, None]) @ matrix[0]
+    expected = np.sqrt(np.linalg.det(spans @ spans.transpose(0, 2, 1)))
+    np.testing.assert_allclose(volumes(manifolds.linear(matrix), origins, targets, **TIGHT), expected, rtol=1e-8)
+
+
+def test_a_geodesic_that_fails_leaves_no_angle(rng, x64):
+    origins = rng.normal(size=(2, 3)) / 2
+    targets = rng.normal(size=(2, 2, 3)) / 2
+    targets[0, 1, 0] = 3.0
+    got = angles(manifolds.torn, origins, targets, **TIGHT)
+    assert np.isnan(got[0]) and np.isfinite(got[1])
+
+
+def test_wrong_shapes_are_refused(rng):
+    with pytest.raises(ValueError, match="targets"):
+        angles(manifolds.sphere, np.zeros((2, 3)), np.zeros((2, 2, 4)))
+
+
+def test_scaling_makes_the_hessian_twice_the_identity(rng, x64):
+    matrix = manifolds.orthonormal(rng, 3, 5) * [[0.5], [1.0], [2.0]]
+    metric = (matrix @ matrix.T)[None]
+    scale, n, modes = scaling(metric), 64, 4
+    basis = sine_basis(n, modes, n, np.float64)
+    a, b = rng.normal(size=(2, 1, 3))
+
+    def energy(y):
+        x = points(a, b, scale, y.reshape(1, modes, 3), basis) @ matrix
+        return n * ((x[:, 1:] - x[:, :-1]) ** 2).sum()
+
+    hessian = jax.hessian(energy)(np.zeros(modes * 3))
+    values = np.linalg.eigvalsh(hessian)
+    # Jitter and grid take a little from the smallest direction and the highest mode.
+    assert values.min() > 1.95 and values.max() < 2 + 1e-9
+
+
+def test_velocities_are_exact_for_cubics(rng):
+    coefficients = rng.normal(size=(4, 2))
+    t = np.linspace(0, 1, 9)
+    curve = np.einsum("it,id->td", t ** np.arange(4)[:, None], coefficients)[None]
+    expected = [coefficients[1], -(np.arange(4)[:, None] * coefficients).sum(axis=0)]
+    np.testing.assert_allclose(end_velocities(curve)[0], expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize(("n", "size", "curves"), [(4, 10, 3), (8, 15, 2), (2, 5, 5), (16, 15, 1)])
+def test_layout_lays_curves_end_to_end(n, size, curves):
+    plan = layout(n, size, 2 * curves + 2, np.float32)
+    inner = n - 1
+    for i in range(size - 1):
+        along = i // inner == (i + 1) // inner and i // inner < curves
+        assert plan.weights[i] == (n if along else 0)
+    for curve in range(curves):
+        assert plan.beside[2 * curve : 2 * curve + 2].tolist() == [curve * inner, curve * inner + inner - 1]
+    assert plan.end_weights.tolist() == [n] * (2 * curves) + [0, 0]
+
+
+def test_area_of_a_plane_map_is_the_volume_element_in_two_dimensions(rng):
+    codes = rng.normal(size=(50, 2)).astype(np.float32)
+    drawn = latent_map(jax.tree_util.Partial(manifolds.sphere), codes)
+    x, y = np.meshgrid(drawn["x"], drawn["y"])
+    np.testing.assert_allclose(drawn["log_area"], np.log(4 / (1 + x**2 + y**2) ** 2), atol=1e-4)
