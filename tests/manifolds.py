@@ -155,7 +155,7 @@ def sphere_angle(o: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
 
 
 class Diffeomorphism(NamedTuple):
-    """Layers that scale and shift the last coordinates by functions of the first, swapping them (Dinh et al. 2017)."""
+    """Layers that scale and shift the last coordinates by functions of the first, then swap (Dinh et al. 2017)."""
 
     scales: np.ndarray
     shifts: np.ndarray
