@@ -124,10 +124,10 @@ def test_early_stopping_keeps_the_best(optimizer, data):
 def test_a_bad_batch_changes_nothing_but_a_counter(optimizer, data):
     snapshot, graphdef = beginning(optimizer)
     step = make_step(graphdef, optimizer, noise_variance=None, beta=1.0)
-    batch = data[0][:32].copy()
-    good = step(snapshot.state, batch, step_key(0, 0, 0))
-    batch[5, 3, 3] = np.nan
-    left = step(good, batch, step_key(0, 0, 1))
+    good = step(snapshot.state, data[0][:32], step_key(0, 0, 0))
+    bad = data[0][:32].copy()  # a step may still be reading its batch when it returns
+    bad[5, 3, 3] = np.nan
+    left = step(good, bad, step_key(0, 0, 1))
     assert int(left.skipped) == int(left.skipped_in_a_row) == 1
     pairs = zip(jax.tree.leaves(left[:5]), jax.tree.leaves(good[:5]), strict=True)
     assert all(np.array_equal(a, b) for a, b in pairs)
