@@ -102,6 +102,15 @@ def _shifted(decode: Decode, offset: float, z: Array) -> Array:
     return decode(z) + offset
 
 
+def scaled(decode: Decode, factor: float) -> Decode:
+    """The same manifold in other units of data."""
+    return Partial(_scaled, Partial(decode), factor)
+
+
+def _scaled(decode: Decode, factor: float, z: Array) -> Array:
+    return factor * decode(z)
+
+
 def arc_polygon(angle: np.ndarray, n: int) -> np.ndarray:
     """Length of n equal chords of an arc of the unit circle."""
     return 2 * n * np.sin(angle / (2 * n))
@@ -155,7 +164,7 @@ def sphere_angle(o: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
 
 
 class Diffeomorphism(NamedTuple):
-    """Layers that scale and shift the last coordinates by functions of the first, then swap (Dinh et al. 2017)."""
+    """Layers that scale and shift the last coordinates by functions of the first and swap them (Dinh et al. 2017)."""
 
     scales: np.ndarray
     shifts: np.ndarray
@@ -175,7 +184,7 @@ class Diffeomorphism(NamedTuple):
         return z
 
 
-def diffeomorphism(rng: np.random.Generator, dimension: int, layers: int = 4) -> Diffeomorphism:
+def diffeomorphism(rng: np.random.Generator, dimension: int, layers: int = 3) -> Diffeomorphism:
     first = dimension // 2
     return Diffeomorphism(*rng.normal(size=(2, layers, first, dimension - first)) / np.sqrt(2 * dimension))
 

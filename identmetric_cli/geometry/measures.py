@@ -58,7 +58,8 @@ def angle(grams: np.ndarray) -> np.ndarray:
 
 def volume(grams: np.ndarray) -> np.ndarray:
     """Volume that m vectors span, from their Gram matrix (..., m, m)."""
-    return np.sqrt(np.maximum(np.linalg.det(grams), 0.0))
+    with np.errstate(invalid="ignore"):
+        return np.sqrt(np.maximum(np.linalg.det(grams), 0.0))
 
 
 _gram = jax.jit(gram)

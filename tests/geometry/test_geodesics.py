@@ -1,11 +1,15 @@
 """Geodesics against exact ones, in every gauge, and what becomes of pairs that have none."""
 
+from typing import NamedTuple
+
+import jax
 import manifolds
 import numpy as np
 import pytest
 from jax.tree_util import Partial
 
 from identmetric_cli.geometry import GeodesicTable, Status, geodesics
+from identmetric_cli.types import Decode
 
 PAIRS = 6
 DIMENSION = 3
@@ -37,12 +41,23 @@ def rows(table: GeodesicTable, index) -> GeodesicTable:
     return GeodesicTable(*(column[index] for column in table))
 
 
-@pytest.fixture
-def hilly(rng, x64):
-    """An ensemble of three bumps in coordinates that hide them, and pairs of points around them."""
-    change = manifolds.diffeomorphism(rng, DIMENSION)
-    decode = manifolds.hidden(manifolds.ensemble(*(manifolds.bump(height) for height in (0.3, 0.7, 1.1))), change)
-    return decode, *np.asarray(change(rng.normal(size=(2 * PAIRS, DIMENSION)))).reshape(2, PAIRS, DIMENSION)
+class Hills(NamedTuple):
+    """An ensemble of three bumps in coordinates that hide them, pairs of points around them and their geodesics."""
+
+    decode: Decode
+    starts: np.ndarray
+    ends: np.ndarray
+    table: GeodesicTable
+
+
+@pytest.fixture(scope="module")
+def hills() -> Hills:
+    rng = np.random.default_rng(0)
+    with jax.enable_x64(True):
+        change = manifolds.diffeomorphism(rng, DIMENSION)
+        decode = manifolds.hidden(manifolds.ensemble(*(manifolds.bump(height) for height in (0.3, 0.7, 1.1))), change)
+        starts, ends = np.asarray(change(rng.normal(size=(2 * PAIRS, DIMENSION)))).reshape(2, PAIRS, DIMENSION)
+        return Hills(decode, starts, ends, geodesics(decode, starts, ends, **TIGHT))
 
 
 @pytest.mark.parametrize("known", KNOWN, ids=name)
@@ -76,22 +91,22 @@ def test_lengths_do_not_depend_on_coordinates(known, rng, x64):
 
 def test_errors_are_of_second_order(rng, x64):
     decode, starts, ends, exact, _ = manifolds.great_circles(rng, 4, DIMENSION)
-    tables = [geodesics(decode, starts, ends, nodes=n, batch_size=4, rtol=1e-11) for n in (6, 12, 24)]
+    tables = [geodesics(decode, starts, ends, nodes=n, batch_size=4, rtol=1e-11) for n in (3, 6, 12)]
     errors = np.array([exact - table.length for table in tables])
     assert all(table.converged.all() for table in tables)
     np.testing.assert_allclose(errors[:-1] / errors[1:], 4, rtol=0.05)
 
 
-def test_ensembles_converge_in_the_number_of_nodes(hilly):
-    # With decoders drawn anew at every node the energy would grow as n^2.
-    tables = [geodesics(*hilly, nodes=n, batch_size=4, rtol=1e-11) for n in (6, 12, 24)]
-    changes = np.abs(np.diff([table.length for table in tables], axis=0))
-    assert all(table.converged.all() for table in tables)
-    assert (changes[1] < 0.5 * changes[0]).all()
+def test_ensembles_converge_in_the_number_of_nodes(hills, x64):
+    # With decoders drawn anew at every node the energy would grow as n^2 instead.
+    coarse = geodesics(*hills[:3], nodes=6, batch_size=4, rtol=1e-11)
+    assert (hills.table.length > coarse.length).all()
+    np.testing.assert_allclose(coarse.refinement / hills.table.refinement, 4, rtol=0.05)
+    np.testing.assert_allclose(hills.table.length - coarse.length, coarse.refinement * coarse.length, rtol=0.05)
 
 
-def test_bounds(hilly):
-    table = geodesics(*hilly, **TIGHT)
+def test_bounds(hills):
+    table = hills.table
     assert table.converged.all()
     assert (table.chord <= table.length).all()
     assert (table.length**2 <= table.energy * (1 + 1e-12)).all()
@@ -101,24 +116,24 @@ def test_bounds(hilly):
     np.testing.assert_allclose(table.speed_gap, 1 - table.length**2 / table.energy, atol=1e-14)
 
 
-def test_columns_are_measures_of_the_curve(hilly):
-    decode, starts, ends = hilly
-    table = geodesics(*hilly, **TIGHT)
-    x = np.stack([np.asarray(decode(curve)) for curve in table.curve], axis=2) / np.sqrt(3)
-    steps = np.sum(np.diff(x, axis=1) ** 2, axis=(0, 3))
-    np.testing.assert_allclose(table.length, np.sqrt(steps).sum(axis=0), rtol=1e-12)
-    np.testing.assert_allclose(table.energy, 12 * steps.sum(axis=0), rtol=1e-12)
-    np.testing.assert_allclose(table.chord, np.sqrt(np.sum((x[:, 0] - x[:, -1]) ** 2, axis=(0, 2))), rtol=1e-12)
+def test_columns_are_measures_of_the_curve(hills, x64):
+    decode, starts, ends, table = hills
+    x = np.asarray(jax.jit(decode)(table.curve.reshape(-1, DIMENSION)))
+    x = x.reshape(3, PAIRS, 13, -1) / np.sqrt(3)
+    steps = np.sum(np.diff(x, axis=2) ** 2, axis=(0, 3))
+    np.testing.assert_allclose(table.length, np.sqrt(steps).sum(axis=1), rtol=1e-12)
+    np.testing.assert_allclose(table.energy, 12 * steps.sum(axis=1), rtol=1e-12)
+    np.testing.assert_allclose(table.chord, np.sqrt(np.sum((x[:, :, 0] - x[:, :, -1]) ** 2, axis=(0, 2))), rtol=1e-12)
     np.testing.assert_array_equal(table.curve[:, [0, -1]], np.stack([starts, ends], axis=1))
     np.testing.assert_allclose(table.euclidean_latent, np.linalg.norm(starts - ends, axis=1))
 
 
-def test_distance_is_symmetric(hilly):
-    decode, starts, ends = hilly
-    there, back = geodesics(*hilly, **TIGHT), geodesics(decode, ends, starts, **TIGHT)
-    np.testing.assert_allclose(there.length, back.length, rtol=1e-9)
-    np.testing.assert_allclose(there.curve, back.curve[:, ::-1], atol=1e-4)
-    np.testing.assert_allclose(there.velocity, back.velocity[:, ::-1], atol=1e-3)
+def test_distance_is_symmetric(hills, x64):
+    decode, starts, ends, there = hills
+    back = geodesics(decode, ends, starts, **TIGHT)
+    np.testing.assert_allclose(there.length, back.length, rtol=1e-12)
+    np.testing.assert_allclose(there.curve, back.curve[:, ::-1], atol=1e-9)
+    np.testing.assert_allclose(there.velocity, back.velocity[:, ::-1], atol=1e-9)
 
 
 def test_equal_members_are_one_decoder(rng, x64):
@@ -138,17 +153,18 @@ def test_linear_ensembles_have_the_mean_metric(rng, x64):
     np.testing.assert_allclose(table.length, np.sqrt(np.einsum("pd,de,pe->p", difference, metric, difference)))
 
 
-def test_gradient_estimates_what_is_left_to_gain(hilly):
-    best, early = geodesics(*hilly, **TIGHT), geodesics(*hilly, **SHAPE, rtol=1e-3)
-    left = early.energy / best.energy - 1
-    assert best.converged.all() and early.converged.all()
-    assert (best.gradient < 1e-4).all()
-    assert (left > -1e-9).all() and (left < 10 * np.maximum(early.gradient**2, 1e-6)).all()
+def test_gradient_estimates_what_is_left_to_gain(hills, x64):
+    decode, starts, ends, best = hills
+    early = geodesics(manifolds.scaled(decode, 10.0), starts, ends, **SHAPE, rtol=1e-3)
+    left = early.energy / (100 * best.energy) - 1
+    assert left.max() > 1e-4
+    np.testing.assert_allclose(np.log10(early.gradient**2), np.log10(left), atol=0.5)
 
 
 def test_lengths_bear_an_offset_of_the_data(rng):
     decode, starts, ends, _, polygon = manifolds.great_circles(rng, PAIRS, DIMENSION)
     table = geodesics(manifolds.shifted(decode, 100.0), starts.astype(np.float32), ends.astype(np.float32), **SHAPE)
+    assert table.converged.all()
     np.testing.assert_allclose(table.length, polygon(12), rtol=1e-4)
 
 
@@ -157,9 +173,11 @@ def test_saddles_show_in_the_bound_gap(rng, x64):
     starts[:, 0] = -2.0
     off_the_ridge = 0.1 * np.array([[0, 0, 0], [0, 1, 0], [0, 0, 1], [0, 1, 1]])
     table = geodesics(manifolds.bump(3.0), starts + off_the_ridge, -starts + off_the_ridge, **TIGHT)
+    assert table.converged.all()
+    assert (table.gradient < 1e-5).all()
     # The first pair starts on the ridge, where no gradient leads off it: only the bound tells.
-    assert table.length[0] > 1.1 * table.length[1:].max()
-    assert table.bound_gap[0] > table.bound_gap[1:].max()
+    assert (table.length[0] > 1.25 * table.length[1:]).all()
+    assert table.bound_gap[0] > 1.5 * table.bound_gap[1:].max()
 
 
 def test_identical_endpoints(rng):
@@ -169,6 +187,7 @@ def test_identical_endpoints(rng):
     assert table.status.tolist() == 2 * [Status.identical_endpoints] + 2 * [Status.converged]
     assert (table.length[:2] == 0).all()
     assert (table.energy[:2] == 0).all()
+    assert (table.iterations[:2] == 1).all()
 
 
 @pytest.mark.parametrize("decode", [manifolds.constant, manifolds.collapsed], ids=name)
@@ -177,6 +196,8 @@ def test_degenerate_pairs(decode, rng):
     ends = starts + np.eye(DIMENSION, dtype=np.float32)[-1]
     table = geodesics(decode, starts, ends, **SHAPE)
     assert (table.status == Status.degenerate).all()
+    assert (table.iterations == 1).all()
+    assert (table.length < 1e-5).all()
 
 
 def test_too_few_iterations(rng):
@@ -187,13 +208,13 @@ def test_too_few_iterations(rng):
     assert (table.iterations == 1).all()
 
 
-@pytest.mark.parametrize("bad", range(5))
+@pytest.mark.parametrize("bad", [0, 3, 5])
 def test_a_bad_pair_changes_no_other_bit(bad, rng):
-    starts, ends = (0.5 * rng.normal(size=(2, 9, DIMENSION))).astype(np.float32)
+    starts, ends = (0.5 * rng.normal(size=(2, PAIRS, DIMENSION))).astype(np.float32)
     clean = geodesics(manifolds.torn, starts, ends, **SHAPE)
     ends[bad] = np.nan if bad % 2 else 2.5
     table = geodesics(manifolds.torn, starts, ends, **SHAPE)
-    others = np.arange(9) != bad
+    others = np.arange(PAIRS) != bad
     assert clean.converged.all()
     assert (table.status == Status.nonfinite).tolist() == (~others).tolist()
     assert same_bits(rows(table, others), rows(clean, others)) == []
@@ -201,11 +222,11 @@ def test_a_bad_pair_changes_no_other_bit(bad, rng):
 
 @pytest.mark.parametrize("decode", [manifolds.sphere, manifolds.torus], ids=name)
 def test_rows_depend_neither_on_their_order_nor_on_their_number(decode, rng):
-    starts, ends = rng.normal(size=(2, 10, DIMENSION)).astype(np.float32)
+    starts, ends = rng.normal(size=(2, PAIRS, DIMENSION)).astype(np.float32)
     table = geodesics(decode, starts, ends, **SHAPE)
-    order = rng.permutation(10)
+    order = rng.permutation(PAIRS)
     assert same_bits(geodesics(decode, starts[order], ends[order], **SHAPE), rows(table, order)) == []
-    assert same_bits(geodesics(decode, starts[:5], ends[:5], **SHAPE), rows(table, slice(5))) == []
+    assert same_bits(geodesics(decode, starts[:4], ends[:4], **SHAPE), rows(table, slice(4))) == []
 
 
 @pytest.mark.parametrize(
@@ -225,16 +246,20 @@ def test_decoders_are_traced_once_for_all_numbers_of_pairs(rng):
 
     starts, ends = rng.normal(size=(2, 40, DIMENSION)).astype(np.float32)
     geodesics(Partial(decode), starts[:4], ends[:4], **SHAPE)
-    first = len(traces)
-    assert first <= 3
+    assert len(traces) <= 3
+    before = list(traces)
     geodesics(Partial(decode), starts, ends, **SHAPE)
     geodesics(decode, starts, ends, **SHAPE)
-    assert len(traces) == first
+    assert traces == before
 
 
-def test_progress_counts_pairs_over_all_grids(rng, x64):
+def test_grids_refine_and_progress_counts_pairs_over_all_of_them(rng, x64):
     calls = []
-    starts, ends = rng.normal(size=(2, 4, DIMENSION))
-    geodesics(manifolds.sphere, starts, ends, nodes=24, batch_size=4, progress=lambda *counts: calls.append(counts))
+    decode, starts, ends, _, polygon = manifolds.great_circles(rng, 4, DIMENSION)
+    table = geodesics(
+        decode, starts, ends, nodes=16, rtol=1e-8, batch_size=4, progress=lambda *counts: calls.append(counts)
+    )
+    np.testing.assert_allclose(table.length, polygon(16), rtol=1e-6)
+    assert (table.iterations > 4).all()
+    assert calls == sorted(set(calls))
     assert calls[-1] == (8, 8)
-    assert calls == sorted(calls)
