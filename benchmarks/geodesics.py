@@ -24,7 +24,7 @@ import numpy as np
 import optax
 
 from identmetric_cli.geometry import energy, geodesics
-from identmetric_cli.models import as_decode
+from identmetric_cli.models import as_decoders
 from identmetric_cli.models.encode import encode
 from identmetric_cli.models.ensemble import apply_decoders
 from identmetric_cli.runs import Run
@@ -129,7 +129,7 @@ def main() -> None:
     means, _ = encode(model, data.test.items)
     pairs = draw_pairs(len(means), PAIRS, 101)
     starts, ends = means[pairs[:, 0]], means[pairs[:, 1]]
-    decode, settings = as_decode(model), run.config().geodesic
+    decode, settings = as_decoders(model), run.config().geodesic
     seconds = []
     for _ in range(3):
         began = time.perf_counter()

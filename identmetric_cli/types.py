@@ -5,7 +5,7 @@
 | z               | `z`         | latent code, shape (d,)                                            |
 | f_k             | decoder k   | one member of the ensemble, R^d -> R^D                             |
 | f               | `decode`    | all members: (m, d) -> (K, m, D)                                   |
-| F               | `embed`     | the members stacked and divided by sqrt(K), R^d -> R^(K D)         |
+| F               |             | the members stacked and divided by sqrt(K), R^d -> R^(K D)         |
 | g = J_F^T J_F   | `metric`    | expected pull-back metric of the ensemble, shape (d, d)            |
 | gamma           | `curve`     | latent curve on n + 1 nodes, shape (n + 1, d)                      |
 | E, L            | `energy`, `length` | functionals of a curve, in squared and plain units of data  |
@@ -22,3 +22,4 @@ Latents = Float[Array, "points latent"]
 Curve = Float[Array, "nodes latent"]
 Decoded = Float[Array, "decoders points data"]
 Decode = Callable[[Latents], Decoded]
+Decoders = Decode | tuple[Decode, ...]

@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 
-from identmetric_cli.types import Decode
+from identmetric_cli.types import Decode, Decoders
 
 TORUS_RADIUS = 2.0
 
@@ -91,6 +91,11 @@ def ensemble(*decoders: Decode) -> Decode:
 
 def _ensemble(decoders: tuple[Decode, ...], z: Array) -> Array:
     return jnp.concatenate([decode(z) for decode in decoders])
+
+
+def whole(decode: Decoders) -> Decode:
+    """An ensemble in parts as one map."""
+    return ensemble(*decode) if isinstance(decode, tuple) else decode
 
 
 def shifted(decode: Decode, offset: float) -> Decode:

@@ -1,77 +1,72 @@
 """Energy and length of curves on n segments, from decoded nodes alone: no Jacobians, no inverse metrics.
 
-    E = n sum_i |F(z_i+1) - F(z_i)|^2        L = sum_i |F(z_i+1) - F(z_i)|        L^2 <= E
+    E = n sum_i s_i        L = sum_i sqrt(s_i)        L^2 <= E
 
-Both are exact for the polygon through the decoded nodes, in data units (squared for E).
+with s_i the squared steps of an estimator; for `expected` s_i = |F(z_i+1) - F(z_i)|^2, and both are exact for the
+polygon through the decoded nodes, in data units (squared for E).
 
-Decoders are slow to compile, so they are compiled for one number of points only: curves of any number of nodes are
-laid end to end on a strip of that many points, and the step from one curve to the next counts for nothing.
+The gradient has three parts, compiled apart: decoding, the energy as a function of decoded nodes, and pulling its
+gradient back to the latents. Decoders are slow to compile, so they are compiled for one number of points only: the
+inner nodes of curves of any n are laid end to end on a strip of that many points.
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from identmetric_cli.batching import in_batches
-from identmetric_cli.geometry.metric import embed
-from identmetric_cli.types import Decode, Latents
+from identmetric_cli.geometry.estimators import EXPECTED, Estimator
+from identmetric_cli.geometry.metric import decoded, members
+from identmetric_cli.types import Decode, Decoded, Decoders, Latents
 
 ROUNDINGS = 4
 
 
-class Layout(NamedTuple):
-    """How the inner nodes of curves with n segments lie on a strip, ends left out."""
-
-    weights: Float[np.ndarray, " points"]
-    """n for the step from a point to the next along a curve, 0 for one between curves."""
-    beside: Int[np.ndarray, " ends"]
-    """Point of the strip that is next to each end; ends are a, b of the first curve, a, b of the second, ..."""
-    end_weights: Float[np.ndarray, " ends"]
-    """n for the ends of a curve, 0 for ends beyond the last curve."""
-
-
-def layout(n: int, size: int, ends: int, dtype: np.dtype) -> Layout:
-    """Layout of as many curves of n segments as fit on `size` points."""
-    curves = size // (n - 1)
-    weights = np.zeros(size, dtype)
-    weights[: curves * (n - 1)] = n
-    weights[n - 2 :: n - 1] = 0
-    first = (n - 1) * np.arange(curves)
-    beside, end_weights = np.zeros(ends, np.int32), np.zeros(ends, dtype)
-    beside[: 2 * curves] = np.stack([first, first + n - 2], axis=1).ravel()
-    end_weights[: 2 * curves] = n
-    return Layout(weights, beside, end_weights)
-
-
-@jax.jit
 def energy_gradient(
-    decode: Decode, strip: Latents, ends: Float[Array, "ends decoders data"], layout: Layout
-) -> tuple[Float[Array, " points"], Float[Array, " ends"], Float[Array, "points latent"]]:
-    """Squared steps along a strip, squared steps to decoded ends, and the gradient of the total energy in it."""
-
-    def total(z: Latents) -> tuple[Array, tuple[Array, Array]]:
-        x = embed(decode, z)
-        # 0 * NaN is NaN: a weight of zero alone would let the NaN of one curve into its neighbour.
-        along = layout.weights[:, None, None] > 0
-        steps = _squares(jnp.where(along, jnp.roll(x, -1, axis=0) - x, 0.0))
-        to_ends = _squares(x[layout.beside] - ends)
-        return jnp.vdot(layout.weights, steps) + jnp.vdot(layout.end_weights, to_ends), (steps, to_ends)
-
-    (_, (steps, to_ends)), gradient = jax.value_and_grad(total, has_aux=True)(strip)
-    return steps, to_ends, gradient
+    decode: Decoders,
+    strip: Latents,
+    ends: Float[Array, "curves 2 decoders data"],
+    n: int,
+    estimator: Estimator = EXPECTED,
+) -> tuple[Float[Array, " curves"], Float[Array, "points latent"]]:
+    """Energies of the curves of n segments on a strip, between decoded ends, and their gradients in the strip."""
+    x, backs = zip(*(_forward(each, strip) for each in members(decode)), strict=True)
+    energies, cotangents = _energies(estimator, x, ends, n)
+    return energies, sum(map(_pull, backs, cotangents))
 
 
 @jax.jit
-def embed_strip(decode: Decode, strip: Latents) -> Float[Array, "points decoders data"]:
-    """F at the points of a strip."""
-    return embed(decode, strip)
+def _forward(decode: Decode, z: Latents) -> tuple[Decoded, Any]:
+    return jax.vjp(decode, z)
 
 
+@jax.jit
+def _pull(back: Any, cotangent: Decoded) -> Latents:
+    return back(cotangent)[0]
+
+
+@partial(jax.jit, static_argnames=("n",))
+def _energies(
+    estimator: Estimator, x: tuple[Decoded, ...], ends: Float[Array, "curves 2 decoders data"], n: int
+) -> tuple[Float[Array, " curves"], tuple[Decoded, ...]]:
+    def total(x: tuple[Decoded, ...]) -> tuple[Array, Array]:
+        curves, _, decoders, data = ends.shape
+        inner = jnp.concatenate(x)[:, : curves * (n - 1)].reshape(decoders, curves, n - 1, data)
+        first, last = jnp.moveaxis(ends, (1, 2), (0, 1))[:, :, :, None]
+        nodes = jnp.concatenate([first, inner, last], axis=2)
+        energies = energy(estimator.squared_steps(nodes))
+        return energies.sum(), energies
+
+    (_, energies), cotangents = jax.value_and_grad(total, has_aux=True)(x)
+    return energies, cotangents
+
+
+@partial(jax.jit, static_argnames=("size",))
 def lay(points: Float[Array, "pairs nodes latent"], size: int) -> Float[Array, "points latent"]:
     """Rows of points end to end on a strip of `size` points; the rest repeats the first point."""
     points = points.reshape(-1, points.shape[-1])
@@ -79,43 +74,45 @@ def lay(points: Float[Array, "pairs nodes latent"], size: int) -> Float[Array, "
     return jnp.concatenate([points, filling])
 
 
-def embed_points(
-    decode: Decode, points: Float[np.ndarray, "pairs nodes latent"], size: int
+def decode_rows(
+    decode: Decoders, points: Float[np.ndarray, "pairs nodes latent"], size: int
 ) -> Float[Array, "pairs nodes decoders data"]:
-    """F at rows of points that fit on one strip."""
-    x = embed_strip(decode, lay(points, size))
-    return x[: points.shape[0] * points.shape[1]].reshape(*points.shape[:2], *x.shape[1:])
+    """All members at rows of points that fit on one strip."""
+    x = decoded(decode, lay(points, size))[:, : points.shape[0] * points.shape[1]]
+    return jnp.moveaxis(x, 0, 1).reshape(*points.shape[:2], *x.shape[::2])
 
 
-def polygon_steps(
-    decode: Decode, curves: Float[np.ndarray, "pairs nodes latent"], size: int
-) -> tuple[Float[np.ndarray, "pairs segments"], Float[np.ndarray, "pairs half"]]:
-    """Squared steps of any number of curves, and of their polygons through every other node."""
-    return in_batches(partial(_polygon_steps, decode, size), (curves,), size // curves.shape[1])
+def squared_steps(
+    decode: Decoders,
+    curves: Float[np.ndarray, "pairs nodes latent"],
+    size: int,
+    estimator: Estimator = EXPECTED,
+    strides: tuple[int, ...] = (1,),
+) -> tuple[Float[np.ndarray, "pairs segments"], ...]:
+    """Squared steps of any number of curves, through every node or, for each stride, through every so-manieth."""
 
+    def steps(curves: Float[np.ndarray, "pairs nodes latent"]) -> tuple[Array, ...]:
+        x = decode_rows(decode, curves, size)
+        return tuple(steps_of(x[:, ::stride], estimator) for stride in strides)
 
-def _polygon_steps(decode: Decode, size: int, curves: Float[np.ndarray, "pairs nodes latent"]) -> tuple[Array, Array]:
-    return _both_steps(embed_points(decode, curves, size))
+    return in_batches(steps, (curves,), size // curves.shape[1])
 
 
 @jax.jit
-def _both_steps(x: Float[Array, "pairs nodes decoders data"]) -> tuple[Array, Array]:
-    return _squares(jnp.diff(x, axis=1)), _squares(jnp.diff(x[:, ::2], axis=1))
+def steps_of(x: Float[Array, "pairs nodes decoders data"], estimator: Estimator) -> Float[Array, "pairs segments"]:
+    """Squared steps of curves whose nodes are decoded."""
+    return estimator.squared_steps(jnp.moveaxis(x, 2, 0))
 
 
-def _squares(x: Float[Array, "*rows decoders data"]) -> Float[Array, "*rows"]:
-    return jnp.sum(jnp.square(x), axis=(-2, -1))
-
-
-@partial(jax.jit, static_argnames=("n",))
 def rounding_energy(ends: Float[Array, "pairs 2 decoders data"], n: int) -> Float[Array, " pairs"]:
     """Energy of curves of n segments whose steps are `ROUNDINGS` roundings of F each: as good as zero."""
-    return jnp.square(ROUNDINGS * n * jnp.finfo(ends.dtype).eps) * _squares(ends).max(axis=1)
+    squares = jnp.square(ends).sum(axis=-1).mean(axis=-1).max(axis=-1)
+    return jnp.square(ROUNDINGS * n * jnp.finfo(ends.dtype).eps) * squares
 
 
 def energy(steps: Float[Array, "pairs segments"]) -> Float[Array, " pairs"]:
     """Energy from squared steps."""
-    return steps.shape[1] * steps.sum(axis=1)
+    return steps.shape[-1] * steps.sum(axis=-1)
 
 
 def length(steps: Float[np.ndarray, "pairs segments"]) -> Float[np.ndarray, " pairs"]:

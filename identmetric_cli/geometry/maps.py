@@ -8,20 +8,19 @@ coordinates changes: a background to look at, not a quantity to compare.
 from functools import partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from identmetric_cli.batching import in_batches
 from identmetric_cli.geometry.metric import gram
-from identmetric_cli.types import Decode
+from identmetric_cli.types import Decoders
 
 RESOLUTION = 28
 BATCH_SIZE = 112
 
 
-def latent_map(decode: Decode, codes: np.ndarray) -> dict[str, Any]:
+def latent_map(decode: Decoders, codes: np.ndarray) -> dict[str, Any]:
     """Codes (n, d) on the plane of their first two principal components, and the log area element of a grid on it."""
     centre = codes.mean(axis=0)
     dimension = codes.shape[1]
@@ -40,7 +39,6 @@ def latent_map(decode: Decode, codes: np.ndarray) -> dict[str, Any]:
     return {"points": points, "x": x, "y": y, "log_area": area.reshape(RESOLUTION, RESOLUTION)}
 
 
-@jax.jit
-def _log_area(decode: Decode, axes: Array, z: Array) -> Array:
+def _log_area(decode: Decoders, axes: Array, z: Array) -> Array:
     grams = gram(decode, z, jnp.broadcast_to(axes, (z.shape[0], *axes.shape)))
     return 0.5 * jnp.log(jnp.maximum(jnp.linalg.det(grams), jnp.finfo(z.dtype).tiny))

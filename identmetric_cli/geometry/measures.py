@@ -8,22 +8,21 @@ a perfectly identified model would leave them as they are.
 from functools import partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jaxtyping import Float
 
 from identmetric_cli.batching import in_batches
-from identmetric_cli.geometry.metric import as_pytree, gram
+from identmetric_cli.geometry.metric import gram, members
 from identmetric_cli.geometry.solve import geodesics
-from identmetric_cli.types import Decode
+from identmetric_cli.types import Decoders
 
 BATCH_SIZE = 16
 
 
 def angles(
-    decode: Decode, origins: Float[Array, "points latent"], targets: Float[Array, "points 2 latent"], **options: Any
+    decode: Decoders, origins: Float[Array, "points latent"], targets: Float[Array, "points 2 latent"], **options: Any
 ) -> np.ndarray:
     """Angle at each origin between the geodesics to its two targets, in radians, (P,).
 
@@ -33,7 +32,7 @@ def angles(
 
 
 def volumes(
-    decode: Decode, origins: Float[Array, "points latent"], targets: Float[Array, "points m latent"], **options: Any
+    decode: Decoders, origins: Float[Array, "points latent"], targets: Float[Array, "points m latent"], **options: Any
 ) -> np.ndarray:
     """Volume that the logarithmic maps of m targets span at each origin, in data units to the m, (P,).
 
@@ -43,10 +42,10 @@ def volumes(
 
 
 def tangent_gram(
-    decode: Decode, origins: Float[Array, "points latent"], vectors: Float[Array, "points m latent"]
+    decode: Decoders, origins: Float[Array, "points latent"], vectors: Float[Array, "points m latent"]
 ) -> np.ndarray:
     """<J u_i, J u_j> at every origin, (P, m, m)."""
-    return in_batches(partial(_gram, as_pytree(decode)), (origins, vectors), min(BATCH_SIZE, len(origins)))
+    return in_batches(partial(gram, members(decode)), (origins, vectors), min(BATCH_SIZE, len(origins)))
 
 
 def angle(grams: np.ndarray) -> np.ndarray:
@@ -62,10 +61,7 @@ def volume(grams: np.ndarray) -> np.ndarray:
         return np.sqrt(np.maximum(np.linalg.det(grams), 0.0))
 
 
-_gram = jax.jit(gram)
-
-
-def _log_gram(decode: Decode, origins: Array, targets: Array, **options: Any) -> np.ndarray:
+def _log_gram(decode: Decoders, origins: Array, targets: Array, **options: Any) -> np.ndarray:
     origins, targets = np.asarray(origins), np.asarray(targets)
     if targets.ndim != 3 or (targets.shape[0], targets.shape[2]) != origins.shape:
         raise ValueError(

@@ -1,7 +1,12 @@
 """The pull-back metric of an ensemble.
 
 Stacking K decoders, F = (f_1, ..., f_K) / sqrt(K), makes one map whose pull-back metric J_F^T J_F is the expected
-metric (1/K) sum_k J_k^T J_k of the ensemble, exactly. Everything in this package is a property of that F.
+metric (1/K) sum_k J_k^T J_k of the ensemble, exactly. Everything in this package is a property of that F, and needs
+no more of it than its values, its Jacobian's products with vectors, and those of its transpose.
+
+An ensemble is given as one map (m, d) -> (K, m, D), or as a tuple of such maps whose outputs together are the
+ensemble's. Maps that share their code and differ in their weights are compiled once, which for K convolutional
+decoders is K times faster than compiling them as one.
 """
 
 from functools import partial
@@ -11,48 +16,53 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from identmetric_cli.types import Decode, Latents
+from identmetric_cli.geometry.estimators import EXPECTED, Estimator
+from identmetric_cli.types import Decode, Decoded, Decoders, Latents
 
 
-def embed(decode: Decode, z: Latents) -> Float[Array, "points decoders data"]:
-    """F at every point, with the axes of its K D outputs kept apart."""
-    x = decode(z)
-    return jnp.swapaxes(x, 0, 1) / jnp.sqrt(jnp.asarray(x.shape[0], x.dtype))
+def members(decode: Decoders) -> tuple[Decode, ...]:
+    """The maps of an ensemble as pytrees: compiled functions take them, and so their weights, as arguments."""
+    maps = decode if isinstance(decode, tuple) else (decode,)
+    return tuple(each if isinstance(each, jax.tree_util.Partial) else jax.tree_util.Partial(each) for each in maps)
+
+
+def decoded(decode: Decoders, z: Latents) -> Decoded:
+    """All members at every point."""
+    return jnp.concatenate([_decoded(each, z) for each in members(decode)])
 
 
 def jacobian_products(
-    decode: Decode, z: Latents, vectors: Float[Array, "points m latent"]
-) -> Float[Array, "points m decoders data"]:
-    """J_F(z) v for m vectors at every point, by forward differentiation."""
-
-    def product(v: Float[Array, "points latent"]) -> Array:
-        return jax.jvp(partial(embed, decode), (z,), (v,))[1]
-
-    return jax.vmap(product, in_axes=1, out_axes=1)(vectors)
+    decode: Decoders, z: Latents, vectors: Float[Array, "points m latent"]
+) -> Float[Array, "decoders points m data"]:
+    """J_k(z) v of all members for m vectors at every point, by forward differentiation."""
+    return jnp.concatenate([_products(each, z, vectors) for each in members(decode)])
 
 
-def gram(decode: Decode, z: Latents, vectors: Float[Array, "points m latent"]) -> Float[Array, "points m m"]:
-    """Inner products <J u_i, J u_j> of m tangent vectors at every point under the pull-back metric."""
-    products = jacobian_products(decode, z, vectors)
-    products = products.reshape(*products.shape[:2], -1)
-    return products @ jnp.swapaxes(products, 1, 2)
+def gram(
+    decode: Decoders, z: Latents, vectors: Float[Array, "points m latent"], estimator: Estimator = EXPECTED
+) -> Float[Array, "points m m"]:
+    """Inner products <u_i, u_j> of m tangent vectors at every point under the pull-back metric."""
+    return estimator.gram(jacobian_products(decode, z, vectors), partial(decoded, decode, z))
 
 
-def metric_tensor(decode: Decode, z: Latents) -> Float[Array, "points latent latent"]:
+def metric_tensor(
+    decode: Decoders, z: Latents, estimator: Estimator = EXPECTED
+) -> Float[Array, "points latent latent"]:
     """Pull-back metric J_F^T J_F at every point: (P, d) -> (P, d, d), squared data units per squared latent unit."""
     points, dimension = z.shape
-    return gram(decode, z, jnp.broadcast_to(jnp.eye(dimension, dtype=z.dtype), (points, dimension, dimension)))
+    return gram(
+        decode, z, jnp.broadcast_to(jnp.eye(dimension, dtype=z.dtype), (points, dimension, dimension)), estimator
+    )
 
 
-def mean_decoder(decode: Decode) -> Decode:
-    """The ensemble's mean as an ensemble of one."""
-    return jax.tree_util.Partial(_decode_mean, decode)
+@jax.jit
+def _decoded(decode: Decode, z: Latents) -> Decoded:
+    return decode(z)
 
 
-def _decode_mean(decode: Decode, z: Latents) -> Float[Array, "1 points data"]:
-    return decode(z).mean(axis=0, keepdims=True)
+@jax.jit
+def _products(decode: Decode, z: Latents, vectors: Float[Array, "points m latent"]) -> Array:
+    def product(v: Float[Array, "points latent"]) -> Array:
+        return jax.jvp(decode, (z,), (v,))[1]
 
-
-def as_pytree(decode: Decode) -> Decode:
-    """`decode` as a pytree, so that compiled functions take it as an argument; its weights stay arguments then."""
-    return decode if isinstance(decode, jax.tree_util.Partial) else jax.tree_util.Partial(decode)
+    return jax.vmap(product, in_axes=1, out_axes=2)(vectors)

@@ -21,22 +21,24 @@ from jaxtyping import Float
 from identmetric_cli.batching import in_batches
 from identmetric_cli.geometry import curves, lbfgs
 from identmetric_cli.geometry.energy import (
-    embed_points,
+    decode_rows,
     energy,
     energy_gradient,
     lay,
-    layout,
     length,
-    polygon_steps,
     rounding_energy,
+    squared_steps,
+    steps_of,
 )
+from identmetric_cli.geometry.estimators import EXPECTED, Estimator
 from identmetric_cli.geometry.lbfgs import Status
-from identmetric_cli.geometry.metric import as_pytree, metric_tensor
-from identmetric_cli.types import Decode
+from identmetric_cli.geometry.metric import members, metric_tensor
+from identmetric_cli.types import Decode, Decoders
 
 COARSEST = 8
 COARSE_RTOL = 1e-3
 PROBES = (1 / 4, 3 / 4)
+PROBED = 4
 
 
 class GeodesicTable(NamedTuple):
@@ -81,13 +83,16 @@ class Problem(NamedTuple):
     starts: Float[Array, "pairs latent"]
     ends: Float[Array, "pairs latent"]
     scale: Float[Array, "pairs latent latent"]
+    decoded: Float[Array, "pairs 2 decoders data"]
+    """All members at both ends."""
 
 
 def geodesics(
-    decode: Decode,
+    decode: Decoders,
     starts: Float[Array, "pairs latent"],
     ends: Float[Array, "pairs latent"],
     *,
+    estimator: Estimator = EXPECTED,
     nodes: int = 16,
     rtol: float = 1e-4,
     max_iter: int = 100,
@@ -104,9 +109,11 @@ def geodesics(
     starts, ends = np.asarray(starts), np.asarray(ends)
     if starts.ndim != 2 or starts.shape != ends.shape or not len(starts):
         raise ValueError(f"starts and ends must both be (pairs, latent), got {starts.shape} and {ends.shape}")
-    decode = as_pytree(decode)
+    decode = members(decode)
     size = max(min(batch_size, len(starts)) * (nodes - 1), 2 * nodes + 1)
-    problem = Problem(starts, ends, _scales(decode, starts, ends, batch_size))
+    two = np.stack([starts, ends], axis=1)
+    decoded = in_batches(lambda rows: decode_rows(decode, rows, size), (two,), size // 2)
+    problem = Problem(starts, ends, _scales(decode, starts, ends, batch_size), decoded)
     grids = _grids(nodes)
     state = jax.device_get(_start_all(jnp.zeros((len(starts), (nodes - 1) * starts.shape[1]), starts.dtype)))
     evaluations = np.zeros(len(starts), int)
@@ -115,9 +122,9 @@ def geodesics(
             decode,
             problem,
             state,
+            estimator=estimator,
             n=n,
             size=size,
-            ends=2 * (size // (grids[0] - 1)),
             rtol=rtol if n == nodes else max(rtol, COARSE_RTOL),
             max_iter=max_iter,
             progress=lambda done, level=level: progress(level * len(starts) + done, len(grids) * len(starts)),
@@ -125,7 +132,7 @@ def geodesics(
         evaluations += state.evaluations
         if n != nodes:
             state = _again(state)
-    return _table(decode, problem, state, evaluations, nodes=nodes, size=size)
+    return _table(decode, problem, state, evaluations, estimator=estimator, nodes=nodes, size=size)
 
 
 def _grids(nodes: int) -> list[int]:
@@ -135,17 +142,19 @@ def _grids(nodes: int) -> list[int]:
     return grids
 
 
-def _scales(decode: Decode, starts: np.ndarray, ends: np.ndarray, batch_size: int) -> np.ndarray:
+def _scales(decode: tuple[Decode, ...], starts: np.ndarray, ends: np.ndarray, batch_size: int) -> np.ndarray:
     """Scaling of every pair by the mean metric at points of the straight line."""
     t = np.asarray(PROBES, starts.dtype)[:, None]
     probes = (1 - t) * starts[:, None] + t * ends[:, None]
     pairs, dimension = starts.shape
-    metric = in_batches(partial(_metric, decode), (probes.reshape(-1, dimension),), min(batch_size, probes.size))
+    sample = decode[:: max(1, len(decode) // PROBED)]
+    metric = in_batches(
+        partial(metric_tensor, sample), (probes.reshape(-1, dimension),), min(batch_size, probes.size)
+    )
     metric = metric.reshape(pairs, len(PROBES), dimension, dimension).mean(axis=1)
     return jax.device_get(curves.scaling(jnp.asarray(metric)))
 
 
-_metric = jax.jit(metric_tensor)
 _start_all = jax.jit(jax.vmap(lbfgs.start))
 
 
@@ -167,10 +176,8 @@ def _lay_trials(problem: Problem, state: lbfgs.State, *, n: int, size: int) -> F
 def _answer(
     problem: Problem,
     state: lbfgs.State,
-    steps: Array,
-    to_ends: Array,
+    energies: Array,
     gradient: Array,
-    floor: Array,
     rtol: float,
     max_iter: int,
     *,
@@ -178,13 +185,12 @@ def _answer(
 ) -> lbfgs.State:
     """Each lane's answer to energy and gradient of its trial curve."""
     lanes, dimension = problem.starts.shape
-    inner = lanes * (n - 1)
-    along = steps[:inner].reshape(lanes, n - 1)[:, :-1]
-    each = energy(jnp.concatenate([along, to_ends[: 2 * lanes].reshape(lanes, 2)], axis=1))
-    in_nodes = gradient[:inner].reshape(lanes, n - 1, dimension)
+    in_nodes = gradient[: lanes * (n - 1)].reshape(lanes, n - 1, dimension)
     basis = curves.sine_basis(n, state.y.shape[1] // dimension, n, gradient.dtype)[1:-1]
     in_y = jnp.einsum("nj,pne,ped->pjd", basis, in_nodes, problem.scale).reshape(lanes, -1)
-    return jax.vmap(lbfgs.advance, in_axes=(0, 0, 0, 0, None, None))(state, each, in_y, floor, rtol, max_iter)
+    return jax.vmap(lbfgs.advance, in_axes=(0, 0, 0, 0, None, None))(
+        state, energies, in_y, rounding_energy(problem.decoded, n), rtol, max_iter
+    )
 
 
 @jax.jit
@@ -196,24 +202,23 @@ def _points(problem: Problem, y: Array, *, n: int, nodes: int) -> Float[Array, "
     pairs, dimension = problem.starts.shape
     modes = y.shape[1] // dimension
     basis = curves.sine_basis(n, modes, nodes, problem.starts.dtype)
-    return curves.points(*problem, y.reshape(pairs, modes, dimension), basis)
+    return curves.points(*problem[:3], y.reshape(pairs, modes, dimension), basis)
 
 
 def _solve(
-    decode: Decode,
+    decode: tuple[Decode, ...],
     problem: Problem,
     starts: lbfgs.State,
     *,
+    estimator: Estimator,
     n: int,
     size: int,
-    ends: int,
     rtol: float,
     max_iter: int,
     progress: Callable[[int], None],
 ) -> lbfgs.State:
     """Final states of all pairs on one grid, as NumPy arrays."""
     pairs, lanes = len(problem.starts), size // (n - 1)
-    plan = layout(n, size, ends, problem.starts.dtype)
     waiting = list(range(pairs))[::-1]
     lane = np.full(lanes, -1)
     finished: dict[int, lbfgs.State] = {}
@@ -226,12 +231,9 @@ def _solve(
             current = jax.tree.map(lambda field, rows=rows: field[rows], problem)
             new = jax.tree.map(lambda field, rows=rows: field[rows], starts)
             state = new if state is None else _refill(np.isin(np.arange(lanes), free), new, state)
-            two = np.stack([current.starts, current.ends], axis=1)
-            decoded = embed_points(decode, np.concatenate([two, two[:1].repeat(ends // 2 - lanes, axis=0)]), size)
         strip = _lay_trials(current, state, n=n, size=size)
-        sums = energy_gradient(decode, strip, decoded.reshape(ends, *decoded.shape[2:]), plan)
-        floor = rounding_energy(decoded[:lanes], n=n)
-        state = _answer(current, state, *sums, floor, rtol, max_iter, n=n)
+        answer = energy_gradient(decode, strip, current.decoded, n, estimator)
+        state = _answer(current, state, *answer, rtol, max_iter, n=n)
         ended = (np.asarray(state.status) != Status.running) & (lane >= 0)
         if np.any(ended):
             rows = jax.device_get(state)
@@ -243,7 +245,14 @@ def _solve(
 
 
 def _table(
-    decode: Decode, problem: Problem, state: lbfgs.State, evaluations: np.ndarray, *, nodes: int, size: int
+    decode: tuple[Decode, ...],
+    problem: Problem,
+    state: lbfgs.State,
+    evaluations: np.ndarray,
+    *,
+    estimator: Estimator,
+    nodes: int,
+    size: int,
 ) -> GeodesicTable:
     """What the rows report: measures on `nodes` segments and their change on twice as many."""
     y = np.where(np.isfinite(state.y), state.y, 0.0)
@@ -251,9 +260,9 @@ def _table(
     line = np.asarray(_points(problem, 0 * y, n=nodes, nodes=nodes))
     identical = np.all(problem.starts == problem.ends, axis=1)
     fine, line = (np.where(identical[:, None, None], problem.starts[:, None], each) for each in (fine, line))
-    fine_steps, steps = polygon_steps(decode, fine, size)
-    straight, _ = polygon_steps(decode, line, size)
-    chords = length(polygon_steps(decode, line[:, [0, -1]], size)[0])
+    fine_steps, steps = squared_steps(decode, fine, size, estimator, strides=(1, 2))
+    (straight,) = squared_steps(decode, line, size, estimator)
+    chords = length(np.asarray(steps_of(problem.decoded, estimator.chord)))
     lengths, energies = length(steps), energy(steps.astype(np.float64))
     positive = energies > 0
     safe_lengths, safe_energies = np.where(positive, lengths, 1.0), np.where(positive, energies, 1.0)

@@ -15,8 +15,9 @@ from flax import nnx
 from jax import Array
 from jaxtyping import Float
 
+from identmetric_cli.models import banded
 from identmetric_cli.models.networks import ConvDecoder, ConvEncoder, MlpDecoder, MlpEncoder
-from identmetric_cli.types import Decode
+from identmetric_cli.types import Decoders
 
 
 class EnsembleVAE(nnx.Module):
@@ -125,15 +126,18 @@ def decode_all(decoders: nnx.Module, z: Float[Array, "points latent"]) -> Float[
     return apply_decoders(decoders, jnp.broadcast_to(z, (size, *z.shape)))
 
 
-def decode_flat(decoders: nnx.Module, z: Float[Array, "points latent"]) -> Float[Array, "decoders points data"]:
-    """Every point by every decoder, each decoded item flattened."""
+def as_decoders(model: EnsembleVAE, dtype: jnp.dtype = jnp.float32) -> Decoders:
+    """The ensemble as the maps (points, latent) -> (decoders, points, data) that `geometry` works on.
+
+    The weights, cast to `dtype`, are leaves of the returned callables: under `jit` they are arguments, not constants.
+    """
+    decoders = model.decoders
+    if isinstance(decoders, MlpDecoder):
+        return (jax.tree_util.Partial(_decode_flat, jax.tree.map(lambda leaf: leaf.astype(dtype), decoders)),)
+    members = [jax.tree.map(lambda leaf, k=k: np.asarray(leaf[k]), decoders) for k in range(ensemble_size(decoders))]
+    return tuple(jax.tree_util.Partial(banded.decode, banded.banded(member, dtype)) for member in members)
+
+
+def _decode_flat(decoders: nnx.Module, z: Float[Array, "points latent"]) -> Float[Array, "decoders points data"]:
     x = decode_all(decoders, z)
     return x.reshape(*x.shape[:2], -1)
-
-
-def as_decode(model: EnsembleVAE, dtype: jnp.dtype = jnp.float32) -> Decode:
-    """The ensemble as the map (points, latent) -> (decoders, points, data) that `geometry` works on.
-
-    The weights, cast to `dtype`, are leaves of the returned callable: under `jit` they are arguments, not constants.
-    """
-    return jax.tree_util.Partial(decode_flat, jax.tree.map(lambda leaf: leaf.astype(dtype), model.decoders))

@@ -22,8 +22,8 @@ ACTIVATIONS = {
     "tanh": nnx.tanh,
     "relu": nnx.relu,
 }
-MATMUL_CHANNELS = 128
-MATMUL_POINTS = 64
+ENLARGED_CHANNELS = 128
+"""Many channels lie on a small grid, half of which is padding: there, folding costs more than it saves."""
 LOG_VARIANCE_RANGE = (-20.0, 10.0)
 
 
@@ -82,7 +82,7 @@ class ConvDecoder(nnx.Module):
         for i, (layer, scale) in enumerate(zip(self.layers, self.scales, strict=True)):
             if scale == 1:
                 x = layer(x)
-            elif layer.in_features >= MATMUL_CHANNELS and z.shape[0] < MATMUL_POINTS:
+            elif layer.in_features >= ENLARGED_CHANNELS:
                 x = layer(_enlarged(x))
             else:
                 x = upsampled_convolution(x, layer.kernel[...]) + layer.bias[...]
@@ -143,17 +143,10 @@ def upsampled_convolution(
     Each output pixel sees only 2x2 different input pixels, so the four pixels (p, q) that replace one are four
     2x2 convolutions of the small image, whose kernels are sums of rows and columns of `kernel`: 4/9 of the work.
     """
-    batch, height, width, inputs = x.shape
+    batch, height, width, _ = x.shape
     outputs = kernel.shape[-1]
     padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     phases = [[_fold(_fold(kernel, p, axis=0), q, axis=1) for q in (0, 1)] for p in (0, 1)]
-    if inputs >= MATMUL_CHANNELS:
-        # Many channels lie on a small grid, and matrix products then beat a convolution, half of which is padding.
-        rows = [
-            jnp.stack([_patches(padded, p, q) @ phases[p][q].reshape(4 * inputs, outputs) for q in (0, 1)], axis=3)
-            for p in (0, 1)
-        ]
-        return jnp.stack(rows, axis=2).reshape(batch, 2 * height, 2 * width, outputs)
     stacked = jnp.concatenate([phases[p][q] for p in (0, 1) for q in (0, 1)], axis=-1)
     y = jax.lax.conv_general_dilated(padded, stacked, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
     y = y.reshape(batch, height + 1, width + 1, 2, 2, outputs)
@@ -174,18 +167,15 @@ def _fold(kernel: Array, phase: int, axis: int) -> Array:
     return jnp.concatenate(pair, axis=axis)
 
 
-def _patches(padded: Array, p: int, q: int) -> Array:
-    height, width = padded.shape[1] - 2, padded.shape[2] - 2
-    corners = [padded[:, p + i : p + i + height, q + j : q + j + width] for i in (0, 1) for j in (0, 1)]
-    return jnp.concatenate(corners, axis=-1)
-
-
 def _nearest(x: Array, height: int, width: int) -> Array:
     if x.shape[1:3] == (height, width):
         return x
-    rows = np.floor((np.arange(height) + 0.5) * x.shape[1] / height).astype(int)
-    columns = np.floor((np.arange(width) + 0.5) * x.shape[2] / width).astype(int)
-    return x[:, rows][:, :, columns]
+    return x[:, nearest_indices(x.shape[1], height)][:, :, nearest_indices(x.shape[2], width)]
+
+
+def nearest_indices(size: int, kept: int) -> np.ndarray:
+    """The pixels nearest to `kept` equal places along `size` pixels."""
+    return np.floor((np.arange(kept) + 0.5) * size / kept).astype(int)
 
 
 def _dense(widths: Sequence[int], rngs: nnx.Rngs) -> nnx.List:

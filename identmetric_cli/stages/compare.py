@@ -20,7 +20,7 @@ from identmetric_cli.data import Split
 from identmetric_cli.errors import InputError
 from identmetric_cli.files import write_text
 from identmetric_cli.geometry.maps import latent_map
-from identmetric_cli.models import as_decode
+from identmetric_cli.models import as_decoders
 from identmetric_cli.models.encode import encode as encode_items
 from identmetric_cli.report import html, plots
 from identmetric_cli.report.tables import count_statuses, pair_rows, to_csv
@@ -270,7 +270,7 @@ def _draw(
             {
                 "name": run.name,
                 "labels": test.labels[:MAP_POINTS],
-                **latent_map(as_decode(model), encode_items(model, test.items[:MAP_POINTS])[0]),
+                **latent_map(as_decoders(model), encode_items(model, test.items[:MAP_POINTS])[0]),
             }
             for run, model in zip(runs[:8], models, strict=False)
         ],

@@ -15,7 +15,7 @@ from identmetric_cli.config import Geodesic
 from identmetric_cli.errors import InputError
 from identmetric_cli.files import write_npz, write_text
 from identmetric_cli.geometry.measures import angle, tangent_gram, volume
-from identmetric_cli.models import EnsembleVAE, as_decode
+from identmetric_cli.models import EnsembleVAE, as_decoders
 from identmetric_cli.report import plots
 from identmetric_cli.report.tables import count_statuses, pair_rows, plain, to_csv
 from identmetric_cli.runs import Run
@@ -153,7 +153,7 @@ def _at_vertices(
     vectors = np.stack([[leaving[o, b], leaving[o, c]] for o, b, c in corners])
     dtype = np.dtype(settings.dtype)
     with jax.enable_x64(settings.dtype == "float64"):
-        grams = tangent_gram(as_decode(model, dtype), solved.means[[o for o, _, _ in corners]], vectors)
+        grams = tangent_gram(as_decoders(model, dtype), solved.means[[o for o, _, _ in corners]], vectors)
     ends = [(names[o], [names[b], names[c]]) for o, b, c in corners]
     return (
         [

@@ -13,9 +13,8 @@ from identmetric_cli.checkpoint import newest
 from identmetric_cli.config import Geodesic
 from identmetric_cli.errors import InputError, UsageError
 from identmetric_cli.files import sha256_parts, write_npz, write_text
-from identmetric_cli.geometry import GeodesicTable, geodesics
-from identmetric_cli.geometry.metric import mean_decoder
-from identmetric_cli.models import EnsembleVAE, as_decode
+from identmetric_cli.geometry import Estimator, GeodesicTable, geodesics
+from identmetric_cli.models import EnsembleVAE, as_decoders
 from identmetric_cli.models.encode import encode as encode_items
 from identmetric_cli.report.tables import pair_rows, to_csv
 from identmetric_cli.runs import Run
@@ -92,13 +91,11 @@ def solve_pairs(
     dtype = np.dtype(settings.dtype)
     means = encode_items(model, items)[0].astype(dtype)
     with jax.enable_x64(settings.dtype == "float64"):
-        decode = as_decode(model, dtype)
-        if settings.estimator == "mean":
-            decode = mean_decoder(decode)
         table = geodesics(
-            decode,
+            as_decoders(model, dtype),
             means[pairs[:, 0]],
             means[pairs[:, 1]],
+            estimator=Estimator(settings.estimator),
             nodes=settings.nodes,
             rtol=settings.rtol,
             max_iter=settings.max_iter,

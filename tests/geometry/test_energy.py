@@ -5,56 +5,61 @@ import jax.numpy as jnp
 import manifolds
 import numpy as np
 import pytest
-from jax.tree_util import Partial
 
 from identmetric_cli.geometry import energy as module
-from identmetric_cli.geometry.energy import energy_gradient, lay, layout, length, polygon_steps
+from identmetric_cli.geometry.energy import energy_gradient, lay, length, squared_steps
+from identmetric_cli.geometry.estimators import NAMES, Estimator
 
 N, CURVES, DIMENSION = 5, 3, 2
 
 
 @pytest.fixture
-def laid(rng, x64):
-    """Curves of N segments, and the same curves on a strip with room to spare."""
-    decode = Partial(manifolds.ensemble(manifolds.bump(0.5), manifolds.bump(1.5)))
-    curves = rng.normal(size=(CURVES, N + 1, DIMENSION))
-    size = CURVES * (N - 1) + 2
-    ends = np.concatenate([curves[:, [0, -1]].reshape(-1, DIMENSION), curves[0, [0, -1]]])
-    decoded = np.swapaxes(decode(jnp.asarray(ends)), 0, 1) / np.sqrt(2)
-    return decode, curves, lay(curves[:, 1:-1], size), decoded, layout(N, size, len(ends), np.dtype("float64"))
+def ensemble():
+    return manifolds.ensemble(manifolds.bump(0.5), manifolds.bump(1.5))
 
 
-def energies(decode, curves):
-    """Energy of each curve by its definition."""
-    x = decode(curves.reshape(-1, DIMENSION)).reshape(2, CURVES, N + 1, -1)
-    return N * jnp.sum(jnp.square(jnp.diff(x, axis=2)), axis=(0, 2, 3)) / 2
+@pytest.fixture
+def curves(rng, x64):
+    return rng.normal(size=(CURVES, N + 1, DIMENSION))
 
 
-def test_strips_hold_energies_and_gradients_of_their_curves(laid):
-    decode, curves, strip, ends, plan = laid
-    steps, to_ends, gradient = (np.asarray(each) for each in energy_gradient(decode, strip, ends, plan))
-    expected, expected_gradient = jax.jit(
-        lambda z: (energies(decode, z), jax.grad(lambda z: energies(decode, z).sum())(z))
-    )(curves)
-    along = (plan.weights * steps)[: CURVES * (N - 1)].reshape(CURVES, -1).sum(axis=1)
-    at_ends = (plan.end_weights * to_ends)[: 2 * CURVES].reshape(CURVES, 2).sum(axis=1)
-    np.testing.assert_allclose(along + at_ends, expected, rtol=1e-12)
+def ends_of(decode, curves):
+    x = decode(jnp.asarray(curves[:, [0, -1]].reshape(-1, DIMENSION)))
+    return jnp.swapaxes(x, 0, 1).reshape(len(curves), 2, *x.shape[::2])
+
+
+def on_a_strip(decode, curves, estimator):
+    strip = lay(jnp.asarray(curves[:, 1:-1]), CURVES * (N - 1) + 2)
+    return energy_gradient(decode, strip, ends_of(manifolds.whole(decode), curves), N, estimator)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_strips_hold_energies_and_gradients_of_their_curves(name, in_parts, ensemble, curves):
+    estimator = Estimator(name, 0.7)
+
+    def energies(curves):
+        x = ensemble(curves.reshape(-1, DIMENSION)).reshape(2, CURVES, N + 1, -1)
+        return N * jnp.sum(estimator.squared_steps(x), axis=1)
+
+    decode = ensemble.args[0] if in_parts else ensemble
+    got, gradient = on_a_strip(decode, curves, estimator)
+    np.testing.assert_allclose(got, jax.jit(energies)(curves), rtol=1e-12)
+    wanted = jax.jit(jax.grad(lambda curves: energies(curves).sum()))(curves)[:, 1:-1]
     inner = gradient[: CURVES * (N - 1)].reshape(CURVES, N - 1, DIMENSION)
-    np.testing.assert_allclose(inner, expected_gradient[:, 1:-1], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(inner, wanted, rtol=1e-9, atol=1e-12)
+    np.testing.assert_array_equal(gradient[CURVES * (N - 1) :], 0)
 
 
 @pytest.mark.parametrize("bad", range(CURVES))
-def test_a_curve_that_is_not_a_number_stays_alone(bad, laid):
-    decode, curves, strip, ends, plan = laid
-    clean = energy_gradient(decode, strip, ends, plan)
+def test_a_curve_that_is_not_a_number_stays_alone(bad, ensemble, curves):
+    clean = on_a_strip(ensemble, curves, Estimator("conformal", 0.7))
     curves[bad] = np.nan
-    ends = np.array(ends)
-    ends[2 * bad : 2 * bad + 2] = np.nan
-    got = energy_gradient(decode, lay(curves[:, 1:-1], len(strip)), ends, plan)
+    spoilt = on_a_strip(ensemble, curves, Estimator("conformal", 0.7))
     others = np.arange(CURVES) != bad
-    for spoilt, whole, count in zip(got, clean, (N - 1, 2, N - 1), strict=True):
-        a, b = (np.asarray(each)[: CURVES * count].reshape(CURVES, count, -1) for each in (spoilt, whole))
-        assert np.isnan(a[bad]).any()
+    for *both, count in zip(spoilt, clean, (1, N - 1), strict=True):
+        a, b = (np.asarray(each)[: CURVES * count].reshape(CURVES, count, -1) for each in both)
+        assert np.isnan(a[bad]).all()
         np.testing.assert_array_equal(a[others], b[others])
 
 
@@ -66,10 +71,10 @@ def test_a_strip_is_filled_with_its_first_point(rng):
 
 
 @pytest.mark.parametrize("count", [1, 3, 7])
-def test_polygons_through_all_and_every_other_node(count, rng, x64):
+def test_steps_through_all_and_every_other_node(count, rng, x64):
     matrix = rng.normal(size=(1, DIMENSION, 3))
     curves = rng.normal(size=(count, 5, DIMENSION))
-    steps, coarse = polygon_steps(manifolds.linear(matrix), curves, 17)
+    steps, coarse = squared_steps(manifolds.linear(matrix), curves, 17, strides=(1, 2))
     x = curves @ matrix[0]
     np.testing.assert_allclose(steps, np.sum(np.diff(x, axis=1) ** 2, axis=2), rtol=1e-12)
     np.testing.assert_allclose(coarse, np.sum(np.diff(x[:, ::2], axis=1) ** 2, axis=2), rtol=1e-12)

@@ -7,7 +7,6 @@ import pytest
 
 from identmetric_cli.geometry import angles, metric_tensor, volumes
 from identmetric_cli.geometry.curves import end_velocities, points, scaling, sine_basis
-from identmetric_cli.geometry.energy import layout
 from identmetric_cli.geometry.maps import latent_map
 
 TIGHT = {"nodes": 12, "batch_size": 4, "rtol": 1e-11, "max_iter": 300}
@@ -87,18 +86,6 @@ def test_velocities_are_exact_for_cubics(rng):
     curve = np.einsum("it,id->td", t ** np.arange(4)[:, None], coefficients)[None]
     expected = [coefficients[1], -(np.arange(4)[:, None] * coefficients).sum(axis=0)]
     np.testing.assert_allclose(end_velocities(curve)[0], expected, rtol=1e-10)
-
-
-@pytest.mark.parametrize(("n", "size", "curves"), [(4, 10, 3), (8, 15, 2), (2, 5, 5), (16, 15, 1)])
-def test_layout_lays_curves_end_to_end(n, size, curves):
-    plan = layout(n, size, 2 * curves + 2, np.float32)
-    inner = n - 1
-    for i in range(size - 1):
-        along = i // inner == (i + 1) // inner and i // inner < curves
-        assert plan.weights[i] == (n if along else 0)
-    for curve in range(curves):
-        assert plan.beside[2 * curve : 2 * curve + 2].tolist() == [curve * inner, curve * inner + inner - 1]
-    assert plan.end_weights.tolist() == [n] * (2 * curves) + [0, 0]
 
 
 def test_area_of_a_plane_map_is_the_volume_element_in_two_dimensions(rng):

@@ -9,7 +9,7 @@ import pytest
 from identmetric_cli.geometry import angles, metric_tensor, volumes
 from identmetric_cli.geometry.maps import latent_map
 from identmetric_cli.geometry.measures import angle, tangent_gram, volume
-from identmetric_cli.geometry.metric import as_pytree, embed, jacobian_products, mean_decoder
+from identmetric_cli.geometry.metric import decoded, jacobian_products, members
 
 DIMENSION = 3
 SHAPE = {"nodes": 12, "batch_size": 4, "rtol": 1e-10}
@@ -30,15 +30,26 @@ def jacobian(decode, point):
     return np.asarray(jax.jacfwd(lambda z: decode(z[None])[:, 0])(point))
 
 
-def test_metric_is_that_of_the_stacked_map(ensemble, points):
-    x = embed(ensemble, points)
-    np.testing.assert_allclose(x, np.swapaxes(ensemble(points), 0, 1) / np.sqrt(3))
+@pytest.fixture(params=["one map", "many maps"])
+def parts(request, ensemble):
+    """An ensemble given as one map or in parts."""
+    return ensemble if request.param == "one map" else ensemble.args[0]
 
 
-def test_products_with_the_jacobian(ensemble, points, rng):
+def test_members_at_points(ensemble, parts, points):
+    np.testing.assert_array_equal(decoded(parts, points), ensemble(points))
+
+
+def test_products_with_the_jacobian(ensemble, parts, points, rng):
     vectors = rng.normal(size=(4, 2, DIMENSION))
-    expected = [jacobian(ensemble, z) @ v.T / np.sqrt(3) for z, v in zip(points, vectors, strict=True)]
-    np.testing.assert_allclose(jacobian_products(ensemble, points, vectors), np.moveaxis(expected, 3, 1), rtol=1e-12)
+    wanted = [np.moveaxis(jacobian(ensemble, z) @ v.T, 2, 1) for z, v in zip(points, vectors, strict=True)]
+    np.testing.assert_allclose(jacobian_products(parts, points, vectors), np.stack(wanted, axis=1), rtol=1e-12)
+
+
+def test_metric_of_an_ensemble_in_parts(ensemble, parts, points):
+    jacobians = [jacobian(ensemble, z) for z in points]
+    wanted = [np.einsum("kxi,kxj->ij", each, each) / 3 for each in jacobians]
+    np.testing.assert_allclose(metric_tensor(parts, points), wanted, rtol=1e-12)
 
 
 def test_stereographic_metric(points):
@@ -48,18 +59,10 @@ def test_stereographic_metric(points):
     )
 
 
-def test_mean_decoder(ensemble, points):
-    mean = mean_decoder(ensemble)
-    np.testing.assert_allclose(mean(points), np.mean(ensemble(points), axis=0, keepdims=True), rtol=1e-14)
-    larger = metric_tensor(ensemble, points) - metric_tensor(mean, points)
-    assert np.linalg.eigvalsh(larger).min() > -1e-14
-    assert np.linalg.eigvalsh(larger).max() > 1e-3
-
-
 def test_functions_become_pytrees_once():
-    decode = as_pytree(manifolds.sphere)
-    assert as_pytree(decode) is decode
-    assert jax.tree.structure(decode) == jax.tree.structure(as_pytree(manifolds.sphere))
+    (decode,) = members(manifolds.sphere)
+    assert members(decode) == members((decode,)) == (decode,)
+    assert jax.tree.structure(decode) == jax.tree.structure(members(manifolds.sphere)[0])
 
 
 def test_angles_and_volumes_of_a_flat_space(rng, x64):
@@ -103,7 +106,7 @@ def test_volumes_need_every_geodesic(rng, x64):
 def test_latent_maps_show_the_area_element(dimension, rng, x64):
     matrix = rng.normal(size=(dimension, 9))
     codes = rng.normal(size=(50, dimension)) * np.arange(1, dimension + 1)[::-1]
-    shown = latent_map(as_pytree(manifolds.linear(matrix[None])), codes)
+    shown = latent_map(manifolds.linear(matrix[None]), codes)
     axes = np.eye(dimension) if dimension < 3 else np.linalg.svd(codes - codes.mean(axis=0))[2][:2]
     expected = 0.5 * np.linalg.slogdet(axes @ matrix @ matrix.T @ axes.T)[1]
     np.testing.assert_allclose(shown["log_area"], np.full((28, 28), expected), rtol=1e-9)
@@ -114,7 +117,7 @@ def test_latent_maps_show_the_area_element(dimension, rng, x64):
 
 def test_latent_maps_are_slices_through_the_centre_of_the_codes(rng, x64):
     codes = rng.normal(size=(50, DIMENSION)) * [3, 2, 1] + 2
-    shown = latent_map(as_pytree(manifolds.sphere), codes)
+    shown = latent_map(manifolds.sphere, codes)
     centre = codes.mean(axis=0)
     axes = np.linalg.svd(codes - centre)[2][:2]
     np.testing.assert_allclose(shown["points"], (codes - centre) @ axes.T, atol=1e-12)

@@ -1,0 +1,83 @@
+"""What an ensemble's decoded points say about lengths: one function of decoded nodes for each estimator.
+
+With f_k the members, m their mean and v = (1/K) sum_k |f_k - m|^2 their disagreement, a step of a curve from node i
+to node i + 1 has the squared length
+
+    expected      (1/K) sum_k |f_k,i+1 - f_k,i|^2                                 metric (1/K) sum_k J_k^T J_k
+    conformal     (1 + weight (v_i + v_i+1) / 2) x expected                       metric (1 + weight v) x expected
+    mean          |m_i+1 - m_i|^2                                                 metric J_m^T J_m
+    independent   |m_i+1 - m_i|^2 + v_i + v_i+1                                   none
+
+`independent` is the exact expectation of the estimator of Syrota et al. (2025), who decode every node with a decoder
+drawn anew. Its disagreement terms do not shrink with the step: its energy grows like n^2, its length like n, and the
+length from a point to itself is not zero. It is a regularised cost of paths, not a length; the other three are
+lengths. `conformal` avoids disagreement too, and is a metric: v is a scalar on the manifold, the same in every
+parametrisation.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+NAMES = ("expected", "conformal", "mean", "independent")
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=("weight",), meta_fields=("name",))
+@dataclass(frozen=True)
+class Estimator:
+    """One of `NAMES`; `weight` is that of the disagreement in `conformal`, in inverse squared data units."""
+
+    name: str = "expected"
+    weight: float | Array = 0.0
+
+    def squared_steps(self, x: Float[Array, "decoders *curves nodes data"]) -> Float[Array, "*curves segments"]:
+        """Squared length of every step from node to node."""
+        if self.name in ("expected", "conformal"):
+            steps = _squares(jnp.diff(x, axis=-2)).mean(axis=0)
+            if self.name == "expected":
+                return steps
+            v = disagreement(x)
+            return (1 + 0.5 * self.weight * (v[..., 1:] + v[..., :-1])) * steps
+        steps = _squares(jnp.diff(x.mean(axis=0), axis=-2))
+        if self.name == "mean":
+            return steps
+        v = disagreement(x)
+        return steps + v[..., 1:] + v[..., :-1]
+
+    @property
+    def chord(self) -> "Estimator":
+        """The estimator under which one step between the ends of a curve is a lower bound of its length."""
+        return Estimator("mean" if self.name == "mean" else "expected")
+
+    def gram(
+        self, products: Float[Array, "decoders points m data"], decoded: Callable[[], Array]
+    ) -> Float[Array, "points m m"]:
+        """Inner products of m vectors at every point, from their images under the members' Jacobians.
+
+        `decoded()` gives the members at the points, (decoders, points, data). Raises ValueError for `independent`.
+        """
+        if self.name == "independent":
+            raise ValueError("the estimator `independent` is no metric: it has no angles, volumes or curvature")
+        if self.name == "mean":
+            products = products.mean(axis=0, keepdims=True)
+        grams = jnp.einsum("kpmx,kpnx->pmn", products, products) / products.shape[0]
+        if self.name == "conformal":
+            grams = (1 + self.weight * disagreement(decoded()))[:, None, None] * grams
+        return grams
+
+
+EXPECTED = Estimator()
+
+
+def disagreement(x: Float[Array, "decoders *points data"]) -> Float[Array, "*points"]:
+    """Mean squared distance of the members from their mean, v, in squared data units."""
+    return _squares(x - x.mean(axis=0)).mean(axis=0)
+
+
+def _squares(x: Float[Array, "*points data"]) -> Float[Array, "*points"]:
+    return jnp.sum(jnp.square(x), axis=-1)
