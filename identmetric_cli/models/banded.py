@@ -9,7 +9,6 @@ and would have to make the matrices anew; it does better with convolutions.
 
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -34,8 +33,8 @@ class Layer:
     bounds: tuple[tuple[int, int], ...]
     """Input features that each block sees."""
     scale: int
-    rows: tuple[tuple[int, int], ...]
-    """Runs of result rows that are kept."""
+    rows: tuple[int, ...]
+    """Result rows that are kept."""
 
     def __call__(self, x: Float[Array, "rows points features"]) -> Float[Array, "rows points features"]:
         blocks = [
@@ -43,7 +42,7 @@ class Layer:
             for (first, last), matrices in zip(self.bounds, self.blocks, strict=True)
         ]
         y = jnp.concatenate(blocks, axis=-1)
-        return jnp.concatenate([y[first:last] for first, last in self.rows]) + self.bias
+        return y[np.array(self.rows)] + self.bias
 
     def _block(self, x: Array, matrices: dict[tuple[int, int], Array]) -> Array:
         rows, points, _ = x.shape
@@ -111,7 +110,7 @@ def _layer(
                 matrices[place] = matrices.get(place, 0) + taps[tap]
         blocks.append({place: jnp.asarray(matrix) for place, matrix in matrices.items()})
         bounds.append((first * inputs, last * inputs))
-    return Layer(tuple(blocks), jnp.asarray(np.tile(bias, len(columns))), tuple(bounds), scale, _runs(rows))
+    return Layer(tuple(blocks), jnp.asarray(np.tile(bias, len(columns))), tuple(bounds), scale, tuple(rows.tolist()))
 
 
 def _meets(size: int, scale: int, columns: np.ndarray) -> np.ndarray:
@@ -122,10 +121,3 @@ def _meets(size: int, scale: int, columns: np.ndarray) -> np.ndarray:
         inside = np.flatnonzero((enlarged >= 0) & (enlarged < size * scale))
         meets[tap, enlarged[inside] // scale, inside] = 1
     return meets
-
-
-def _runs(indices: np.ndarray) -> tuple[tuple[int, int], ...]:
-    """Ascending indices as half-open ranges; an index that occurs twice starts a range of its own."""
-    cuts = np.flatnonzero(np.diff(indices) != 1) + 1
-    edges = [0, *cuts, len(indices)]
-    return tuple((int(indices[a]), int(indices[b - 1]) + 1) for a, b in pairwise(edges))

@@ -116,8 +116,10 @@ def apply_decoders(
     """Decoder k applied to its own points z[k]."""
     if isinstance(decoders, MlpDecoder):
         return jax.vmap(lambda member, points: member(points))(decoders, z)
-    members = [jax.tree.map(lambda leaf, k=k: leaf[k], decoders) for k in range(z.shape[0])]
-    return jnp.stack([member(points) for member, points in zip(members, z, strict=True)])
+    # Not leaf[k], whose gradient is an array of the whole ensemble's size for every member.
+    leaves, structure = jax.tree.flatten(decoders)
+    members = zip(*(jnp.unstack(leaf) for leaf in leaves), strict=True)
+    return jnp.stack([structure.unflatten(member)(points) for member, points in zip(members, z, strict=True)])
 
 
 def decode_all(decoders: nnx.Module, z: Float[Array, "points latent"]) -> Float[Array, "decoders points *data"]:

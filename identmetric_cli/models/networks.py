@@ -22,8 +22,6 @@ ACTIVATIONS = {
     "tanh": nnx.tanh,
     "relu": nnx.relu,
 }
-ENLARGED_CHANNELS = 128
-"""Many channels lie on a small grid, half of which is padding: there, folding costs more than it saves."""
 LOG_VARIANCE_RANGE = (-20.0, 10.0)
 
 
@@ -80,12 +78,7 @@ class ConvDecoder(nnx.Module):
         x = ACTIVATIONS[self.activation](self.first(z)).reshape(z.shape[0], 2, 2, -1)
         last = len(self.layers) - 1
         for i, (layer, scale) in enumerate(zip(self.layers, self.scales, strict=True)):
-            if scale == 1:
-                x = layer(x)
-            elif layer.in_features >= ENLARGED_CHANNELS:
-                x = layer(_enlarged(x))
-            else:
-                x = upsampled_convolution(x, layer.kernel[...]) + layer.bias[...]
+            x = layer(x) if scale == 1 else upsampled_convolution(x, layer.kernel[...]) + layer.bias[...]
             if i < last:
                 x = ACTIVATIONS[self.activation](x)
         return _nearest(x, self.shape[0], self.shape[1])
@@ -140,31 +133,32 @@ def upsampled_convolution(
 ) -> Float[Array, "batch 2*height 2*width outputs"]:
     """3x3 convolution (zero padding) of the image enlarged twice by nearest neighbours, without enlarging it.
 
-    Each output pixel sees only 2x2 different input pixels, so the four pixels (p, q) that replace one are four
-    2x2 convolutions of the small image, whose kernels are sums of rows and columns of `kernel`: 4/9 of the work.
+    An input pixel, enlarged to 2x2, touches 4x4 output pixels through sums of rows and columns of `kernel`. One
+    matrix product makes all of these, for 4/9 of the work, and they are added up where they overlap.
     """
-    batch, height, width, _ = x.shape
+    batch, height, width, inputs = x.shape
     outputs = kernel.shape[-1]
-    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    phases = [[_fold(_fold(kernel, p, axis=0), q, axis=1) for q in (0, 1)] for p in (0, 1)]
-    stacked = jnp.concatenate([phases[p][q] for p in (0, 1) for q in (0, 1)], axis=-1)
-    y = jax.lax.conv_general_dilated(padded, stacked, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-    y = y.reshape(batch, height + 1, width + 1, 2, 2, outputs)
-    y = jnp.stack([y[:, :-1, :, 0], y[:, 1:, :, 1]], axis=2)
-    y = jnp.stack([y[:, :, :, :-1, 0], y[:, :, :, 1:, 1]], axis=4)
-    return y.reshape(batch, 2 * height, 2 * width, outputs)
+    touched = _widen(_widen(kernel, axis=0), axis=1).transpose(2, 0, 1, 3).reshape(inputs, 16 * outputs)
+    y = (x.reshape(-1, inputs) @ touched).reshape(batch, height, width, 4, 4, outputs)
+    return _overlap(_overlap(y.transpose(0, 1, 3, 2, 4, 5), axis=1), axis=2)
 
 
-def _enlarged(x: Array) -> Array:
-    batch, height, width, channels = x.shape
-    x = jnp.broadcast_to(x[:, :, None, :, None], (batch, height, 2, width, 2, channels))
-    return x.reshape(batch, 2 * height, 2 * width, channels)
-
-
-def _fold(kernel: Array, phase: int, axis: int) -> Array:
+def _widen(kernel: Array, axis: int) -> Array:
+    """What an enlarged pixel gives to the pixel before it, to both of its own places, and to the pixel after it."""
     first, middle, last = jnp.split(kernel, 3, axis=axis)
-    pair = (first, middle + last) if phase == 0 else (first + middle, last)
-    return jnp.concatenate(pair, axis=axis)
+    return jnp.concatenate([last, middle + last, first + middle, first], axis=axis)
+
+
+def _overlap(y: Array, axis: int) -> Array:
+    """Sum of windows of 4 places, each 2 further than the last and beginning 1 before its pixel, along `axis`."""
+    before, left, right, after = (jax.lax.index_in_dim(y, i, axis + 1, keepdims=False) for i in range(4))
+    size = y.shape[axis]
+    pad = [(0, 0)] * before.ndim
+    pad[axis] = (1, 1)
+    before = jax.lax.slice_in_dim(jnp.pad(before, pad), 2, size + 2, axis=axis)
+    after = jax.lax.slice_in_dim(jnp.pad(after, pad), 0, size, axis=axis)
+    y = jnp.stack([left + after, right + before], axis=axis + 1)
+    return y.reshape(*y.shape[:axis], 2 * size, *y.shape[axis + 2 :])
 
 
 def _nearest(x: Array, height: int, width: int) -> Array:

@@ -9,7 +9,7 @@ from identmetric_cli.geometry.metric import decoded
 from identmetric_cli.models import as_decoders, conv_vae, mlp_vae
 from identmetric_cli.models.banded import BLOCK_FEATURES
 from identmetric_cli.models.ensemble import apply_decoders
-from identmetric_cli.models.networks import ENLARGED_CHANNELS, strided_convolution, upsampled_convolution
+from identmetric_cli.models.networks import strided_convolution, upsampled_convolution
 
 SHAPE = (7, 6, 2)
 
@@ -114,7 +114,7 @@ def test_decoders(model):
     [
         ([4, 5, 3], [2, 1, 2], (7, 6, 2)),
         ([3, 3], [1, 2], (4, 3, 1)),
-        ([BLOCK_FEATURES, ENLARGED_CHANNELS, 40], [1, 2, 2], (8, 7, 1)),
+        ([BLOCK_FEATURES, 64, 40], [1, 2, 2], (8, 7, 1)),
         ([2, 2], [2, 2], (11, 8, 3)),
     ],
 )
