@@ -1,9 +1,24 @@
 """Geometry of any smooth map decode: (m, d) -> (K, m, D), in pure JAX: no networks, files or terminals."""
 
+from identmetric_cli.geometry.curvature import sectional_curvature
 from identmetric_cli.geometry.estimators import Estimator
 from identmetric_cli.geometry.lbfgs import Status
-from identmetric_cli.geometry.measures import angles, volumes
+from identmetric_cli.geometry.measures import angles, logarithmic_map, volumes
 from identmetric_cli.geometry.metric import metric_tensor
+from identmetric_cli.geometry.shooting import exponential_map
 from identmetric_cli.geometry.solve import GeodesicTable, geodesics
+from identmetric_cli.geometry.transport import parallel_transport
 
-__all__ = ["Estimator", "GeodesicTable", "Status", "angles", "geodesics", "metric_tensor", "volumes"]
+__all__ = [
+    "Estimator",
+    "GeodesicTable",
+    "Status",
+    "angles",
+    "exponential_map",
+    "geodesics",
+    "logarithmic_map",
+    "metric_tensor",
+    "parallel_transport",
+    "sectional_curvature",
+    "volumes",
+]

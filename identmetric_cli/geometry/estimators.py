@@ -49,6 +49,11 @@ class Estimator:
         v = disagreement(x)
         return steps + v[..., 1:] + v[..., :-1]
 
+    def require_metric(self) -> None:
+        """Raises ValueError for `independent`."""
+        if self.name == "independent":
+            raise ValueError("the estimator `independent` is no metric: it has no angles, volumes or curvature")
+
     @property
     def chord(self) -> "Estimator":
         """The estimator under which one step between the ends of a curve is a lower bound of its length."""
@@ -61,8 +66,7 @@ class Estimator:
 
         `decoded()` gives the members at the points, (decoders, points, data). Raises ValueError for `independent`.
         """
-        if self.name == "independent":
-            raise ValueError("the estimator `independent` is no metric: it has no angles, volumes or curvature")
+        self.require_metric()
         if self.name == "mean":
             products = products.mean(axis=0, keepdims=True)
         grams = jnp.einsum("kpmx,kpnx->pmn", products, products) / products.shape[0]

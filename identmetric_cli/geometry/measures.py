@@ -8,12 +8,13 @@ a perfectly identified model would leave them as they are.
 from functools import partial
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jaxtyping import Float
 
 from identmetric_cli.batching import in_batches
+from identmetric_cli.geometry.estimators import EXPECTED, Estimator
+from identmetric_cli.geometry.lbfgs import Status
 from identmetric_cli.geometry.metric import gram, members
 from identmetric_cli.geometry.solve import geodesics
 from identmetric_cli.types import Decoders
@@ -21,8 +22,36 @@ from identmetric_cli.types import Decoders
 BATCH_SIZE = 16
 
 
+def logarithmic_map(
+    decode: Decoders,
+    starts: Float[Array, "pairs latent"],
+    ends: Float[Array, "pairs latent"],
+    *,
+    estimator: Estimator = EXPECTED,
+    **options: Any,
+) -> np.ndarray:
+    """Velocities with which geodesics leave `starts` to be at `ends` after unit time, each (P, d) -> (P, d).
+
+    Their norm under the metric is the distance. `options` are those of `geodesics`. NaN where a geodesic did not
+    converge. Raises ValueError on shapes.
+    """
+    estimator.require_metric()
+    table = geodesics(decode, starts, ends, estimator=estimator, **options)
+    velocity = table.velocity[:, 0]
+    square = tangent_gram(decode, np.asarray(starts), velocity[:, None], estimator=estimator)[:, 0, 0]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scaled = velocity * (table.length / np.sqrt(square)).astype(velocity.dtype)[:, None]
+    identical = table.status == Status.identical_endpoints
+    return np.where(table.converged[:, None], scaled, np.where(identical[:, None], 0.0, np.nan)).astype(
+        velocity.dtype
+    )
+
+
 def angles(
-    decode: Decoders, origins: Float[Array, "points latent"], targets: Float[Array, "points 2 latent"], **options: Any
+    decode: Decoders,
+    origins: Float[Array, "points latent"],
+    targets: Float[Array, "points 2 latent"],
+    **options: Any,
 ) -> np.ndarray:
     """Angle at each origin between the geodesics to its two targets, in radians, (P,).
 
@@ -32,7 +61,10 @@ def angles(
 
 
 def volumes(
-    decode: Decoders, origins: Float[Array, "points latent"], targets: Float[Array, "points m latent"], **options: Any
+    decode: Decoders,
+    origins: Float[Array, "points latent"],
+    targets: Float[Array, "points m latent"],
+    **options: Any,
 ) -> np.ndarray:
     """Volume that the logarithmic maps of m targets span at each origin, in data units to the m, (P,).
 
@@ -42,10 +74,15 @@ def volumes(
 
 
 def tangent_gram(
-    decode: Decoders, origins: Float[Array, "points latent"], vectors: Float[Array, "points m latent"]
+    decode: Decoders,
+    origins: Float[Array, "points latent"],
+    vectors: Float[Array, "points m latent"],
+    *,
+    estimator: Estimator = EXPECTED,
 ) -> np.ndarray:
     """<J u_i, J u_j> at every origin, (P, m, m)."""
-    return in_batches(partial(gram, members(decode)), (origins, vectors), min(BATCH_SIZE, len(origins)))
+    products = partial(gram, members(decode), estimator=estimator)
+    return in_batches(products, (origins, vectors), min(BATCH_SIZE, len(origins)))
 
 
 def angle(grams: np.ndarray) -> np.ndarray:
@@ -68,7 +105,6 @@ def _log_gram(decode: Decoders, origins: Array, targets: Array, **options: Any) 
             f"origins must be (points, latent), targets (points, m, latent); got {origins.shape} and {targets.shape}"
         )
     points, count, dimension = targets.shape
-    table = geodesics(decode, np.repeat(origins, count, axis=0), targets.reshape(-1, dimension), **options)
-    grams = tangent_gram(decode, jnp.asarray(origins), table.velocity[:, 0].reshape(points, count, dimension))
-    solved = table.converged.reshape(points, count).all(axis=1)
-    return np.where(solved[:, None, None], grams, np.nan)
+    velocities = logarithmic_map(decode, np.repeat(origins, count, axis=0), targets.reshape(-1, dimension), **options)
+    estimator = options.get("estimator", EXPECTED)
+    return tangent_gram(decode, origins, velocities.reshape(points, count, dimension), estimator=estimator)

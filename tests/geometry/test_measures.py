@@ -5,7 +5,14 @@ import manifolds
 import numpy as np
 import pytest
 
-from identmetric_cli.geometry import angles, metric_tensor, volumes
+from identmetric_cli.geometry import (
+    Estimator,
+    angles,
+    exponential_map,
+    logarithmic_map,
+    metric_tensor,
+    volumes,
+)
 from identmetric_cli.geometry.curves import end_velocities, points, scaling, sine_basis
 from identmetric_cli.geometry.maps import latent_map
 
@@ -93,3 +100,21 @@ def test_area_of_a_plane_map_is_the_volume_element_in_two_dimensions(rng):
     drawn = latent_map(jax.tree_util.Partial(manifolds.sphere), codes)
     x, y = np.meshgrid(drawn["x"], drawn["y"])
     np.testing.assert_allclose(drawn["log_area"], np.log(4 / (1 + x**2 + y**2) ** 2), atol=1e-4)
+
+
+@pytest.mark.parametrize("estimator", [Estimator("expected"), Estimator("conformal", 0.8)])
+def test_exponential_maps_undo_logarithmic_maps(estimator, rng, x64):
+    decode = manifolds.ensemble(manifolds.bump(0.4), manifolds.bump(0.9))
+    starts, ends = rng.normal(size=(2, 4, 3)) / 2
+    u = logarithmic_map(decode, starts, ends, estimator=estimator, **{**TIGHT, "nodes": 48})
+    np.testing.assert_allclose(exponential_map(decode, starts, u, estimator=estimator), ends, atol=5e-4)
+
+
+def test_the_norm_of_a_logarithmic_map_is_the_distance(rng, x64):
+    starts, ends = rng.normal(size=(2, 4, 3)) / 2
+    ends[0], ends[1] = starts[0], np.nan
+    u = logarithmic_map(manifolds.sphere, starts, ends, **{**TIGHT, "nodes": 48})
+    norms = np.sqrt(np.einsum("pi,pij,pj->p", u, metric_tensor(manifolds.sphere, starts), u))
+    np.testing.assert_array_equal(u[0], 0)
+    assert np.isnan(norms[1])
+    np.testing.assert_allclose(norms[2:], manifolds.sphere_distance(starts, ends)[2:], rtol=2e-4)
