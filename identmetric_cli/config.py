@@ -119,14 +119,21 @@ class Train(Section):
 
 
 class Geodesic(Section):
-    estimator: Literal["expected", "mean"] = "expected"
-    """`expected`: the mean of the decoders' pull-back metrics; `mean`: the pull-back metric of the mean decoder."""
-    nodes: Annotated[int, Field(ge=4, le=4096)] = 16
+    estimator: Literal["expected", "conformal", "mean", "independent"] = "expected"
+    """`expected`: the mean of the decoders' pull-back metrics; `conformal`: the same, longer where decoders disagree;
+    `mean`: the pull-back metric of the mean decoder; `independent`: every node decoded by a decoder of its own, in
+    expectation, which is no length and grows with the nodes."""
+    conformal_strength: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the decoders' disagreement in `conformal`, in units of its median over the training data."""
+    nodes: Annotated[int, Field(ge=1, le=4096)] = 16
     """Segments of a curve; refinement is checked at twice as many."""
     max_iter: Annotated[int, Field(ge=1)] = 100
     """Evaluations of energy and gradient per pair and grid before it is given up as `max_iter`."""
     rtol: Annotated[float, Field(gt=0, lt=1)] = 1e-4
     """Converged when the energy still to be gained is estimated below this share of the energy."""
+    starts: Annotated[int, Field(ge=1, le=100)] = 2
+    """Starting curves of a pair, of which the best goes on: the straight line, bent lines and, of three or more, the
+    shortest path over a graph of the training data's codes."""
     batch_size: Annotated[int, Field(ge=1)] = 16
     """Pairs solved side by side; memory grows with it, not with the number of pairs."""
     dtype: Literal["float32", "float64"] = "float32"

@@ -10,16 +10,11 @@ from rich.text import Text
 
 from identmetric_cli.cli.console import Output, table
 from identmetric_cli.cli.options import (
-    BatchSize,
-    Dtype,
-    EstimatorOption,
-    MaxIter,
-    Nodes,
+    GeometryOptions,
     OutputFolder,
     PairSeed,
     PairsFile,
     RandomPairs,
-    Rtol,
     Strict,
     geodesic_settings,
 )
@@ -35,13 +30,9 @@ def command(
     pair_seed: PairSeed = 101,
     pairs: PairsFile = None,
     output: OutputFolder = Path("comparison"),
-    estimator: EstimatorOption = None,
-    nodes: Nodes = None,
-    max_iter: MaxIter = None,
-    rtol: Rtol = None,
-    batch_size: BatchSize = None,
-    dtype: Dtype = None,
     strict: Strict = False,
+    *,
+    geometry: GeometryOptions,
 ) -> None:
     """Tell which relations between test items survive retraining, with a report.
 
@@ -59,15 +50,7 @@ def command(
     for each in list_runs(runs):
         if not each.finished:
             out.warn(f"{each.path} is not finished and is left out")
-    settings = geodesic_settings(
-        found[0].config().geodesic,
-        estimator=estimator,
-        nodes=nodes,
-        max_iter=max_iter,
-        rtol=rtol,
-        batch_size=batch_size,
-        dtype=dtype,
-    )
+    settings = geodesic_settings(found[0].config().geodesic, geometry)
     result = compare(
         found,
         lambda size: (

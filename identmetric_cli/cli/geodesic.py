@@ -10,16 +10,11 @@ from rich.text import Text
 from identmetric_cli.cli.console import Output, table
 from identmetric_cli.cli.options import (
     AllPairs,
-    BatchSize,
-    Dtype,
-    EstimatorOption,
-    MaxIter,
-    Nodes,
+    GeometryOptions,
     OutputFolder,
     PairSeed,
     PairsFile,
     RandomPairs,
-    Rtol,
     RunName,
     RunsDir,
     Strict,
@@ -43,13 +38,9 @@ def command(
     random_pairs: RandomPairs = None,
     pair_seed: PairSeed = 101,
     all_pairs: AllPairs = None,
-    estimator: EstimatorOption = None,
-    nodes: Nodes = None,
-    max_iter: MaxIter = None,
-    rtol: Rtol = None,
-    batch_size: BatchSize = None,
-    dtype: Dtype = None,
     strict: Strict = False,
+    *,
+    geometry: GeometryOptions,
 ) -> None:
     """Find geodesics between items, and say how far to trust each.
 
@@ -70,15 +61,7 @@ def command(
             "e.g. identmetric geodesic a.png b.png",
         )
     found = find_run(run, runs_dir)
-    settings = geodesic_settings(
-        found.config().geodesic,
-        estimator=estimator,
-        nodes=nodes,
-        max_iter=max_iter,
-        rtol=rtol,
-        batch_size=batch_size,
-        dtype=dtype,
-    )
+    settings = geodesic_settings(found.config().geodesic, geometry)
     if inputs:
         chosen = read_inputs(found, inputs, out)
         wanted = asked.all_pairs(len(chosen.items))
@@ -109,7 +92,7 @@ def _show(console: Console, result) -> None:
     from identmetric_cli.report.tables import number
 
     console.print(Text(f"run {result.run}, {result.estimator} metric, {result.nodes} segments, {result.dtype}"))
-    columns = ["pair", "length", "straight", "chord", "latent", "status", "its", "gradient", "n to 2n"]
+    columns = ["pair", "length", "straight", "chord", "latent", "status", "its", "gradient", "n to 2n", "gap"]
     rows = [
         [
             f"{row['a']}  {row['b']}",
@@ -121,6 +104,7 @@ def _show(console: Console, result) -> None:
             str(row["iterations"]),
             number(row["gradient"], 2),
             number(row["refinement"], 2),
+            "yes" if row["crosses_gap"] else "no",
         ]
         for row in result.pairs[:SHOWN]
     ]

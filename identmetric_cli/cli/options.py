@@ -35,10 +35,12 @@ GEOMETRY = "Geometry"
 
 
 class Estimator(StrEnum):
-    """Metrics of an ensemble."""
+    """What a step between decoded nodes costs."""
 
     expected = "expected"
+    conformal = "conformal"
     mean = "mean"
+    independent = "independent"
 
 
 class DtypeName(StrEnum):
@@ -48,27 +50,25 @@ class DtypeName(StrEnum):
     float64 = "float64"
 
 
-EstimatorOption = Annotated[
-    Estimator | None, typer.Option(help="Metric of the ensemble. (default: the run's)", rich_help_panel=GEOMETRY)
-]
-Nodes = Annotated[
-    int | None,
-    typer.Option(min=4, max=4096, help="Segments of a curve. (default: the run's)", rich_help_panel=GEOMETRY),
-]
-MaxIter = Annotated[
-    int | None,
-    typer.Option(min=1, help="Evaluations per pair and grid. (default: the run's)", rich_help_panel=GEOMETRY),
-]
-Rtol = Annotated[
-    float | None,
-    typer.Option(help="Share of the energy that may still be gained. (default: the run's)", rich_help_panel=GEOMETRY),
-]
-Dtype = Annotated[
-    DtypeName | None, typer.Option(help="Precision while solving. (default: the run's)", rich_help_panel=GEOMETRY)
-]
-BatchSize = Annotated[
-    int | None, typer.Option(min=1, help="Pairs solved side by side. (default: the run's)", rich_help_panel=GEOMETRY)
-]
+def _geometry(kind: type, help: str, **limits: Any) -> Any:
+    option = typer.Option(help=f"{help} (default: the run's)", rich_help_panel=GEOMETRY, **limits)
+    return Annotated[kind | None, option]
+
+
+_GEOMETRY_OPTIONS = {
+    "estimator": _geometry(Estimator, "What makes a length of an ensemble."),
+    "nodes": _geometry(int, "Segments of a curve.", min=1, max=4096),
+    "max_iter": _geometry(int, "Evaluations per pair and grid.", min=1),
+    "rtol": _geometry(float, "Share of the energy that may still be gained."),
+    "starts": _geometry(int, "Starting curves of a pair.", min=1, max=100),
+    "batch_size": _geometry(int, "Pairs solved side by side.", min=1),
+    "dtype": _geometry(DtypeName, "Precision while solving."),
+}
+
+
+class GeometryOptions(dict):
+    """Geometry options that were given. A parameter of this type gives its command all of them."""
+
 
 COMMON = "Common"
 _COMMON_OPTIONS = {
@@ -83,21 +83,28 @@ _COMMON_OPTIONS = {
 def with_output(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command `--json`, `--quiet`, `--verbose`, `--no-color` and `--debug`, its first argument made of them.
 
-    What the command raises is told to the user and turned into an exit code.
+    A parameter of type `GeometryOptions` is made of the geometry options in the same way. What the command raises is
+    told to the user and turned into an exit code.
     """
     hints = get_type_hints(command, include_extras=True)
     own = [
         parameter.replace(annotation=hints[name])
         for name, parameter in list(inspect.signature(command).parameters.items())[1:]
     ]
+    collecting = [parameter.name for parameter in own if parameter.annotation is GeometryOptions]
+    own = [parameter for parameter in own if parameter.name not in collecting]
     common = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
-        for name, annotation in _COMMON_OPTIONS.items()
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for options, default in ((_GEOMETRY_OPTIONS if collecting else {}, None), (_COMMON_OPTIONS, False))
+        for name, annotation in options.items()
     ]
 
     @functools.wraps(command)
     def wrapped(**arguments: Any) -> None:
         out = Output(**{name: arguments.pop(name) for name in _COMMON_OPTIONS})
+        for name in collecting:
+            given = {key: arguments.pop(key) for key in _GEOMETRY_OPTIONS}
+            arguments[name] = GeometryOptions({key: value for key, value in given.items() if value is not None})
         with out.guarded():
             command(out, **arguments)
 
@@ -109,10 +116,9 @@ def with_output(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def geodesic_settings(base: "Geodesic", **given: Any) -> "Geodesic":
+def geodesic_settings(base: "Geodesic", given: GeometryOptions) -> "Geodesic":
     """The run's geodesic settings with the options that were given; raises UsageError on a value out of range."""
     from identmetric_cli.config import validate
 
-    changed = {key: value for key, value in given.items() if value is not None}
-    values = {**base.model_dump(), **{key: str(v) if isinstance(v, StrEnum) else v for key, v in changed.items()}}
-    return validate({"geodesic": values}, "options").geodesic
+    changed = {key: str(value) if isinstance(value, StrEnum) else value for key, value in given.items()}
+    return validate({"geodesic": base.model_dump() | changed}, "options").geodesic

@@ -15,6 +15,8 @@ from jax import Array
 from jaxtyping import Float
 
 RELATIVE_JITTER = 1e-3
+ONE_SIDED = {1: (-1, 1), 2: (-3 / 2, 2, -1 / 2), 3: (-11 / 6, 3, -3 / 2, 1 / 3)}
+"""Weights of the first nodes in a first derivative, by order."""
 
 
 def sine_basis(n: int, modes: int, nodes: int, dtype: jnp.dtype) -> Float[Array, "nodes modes"]:
@@ -56,7 +58,23 @@ def end_velocities(curve: Float[np.ndarray, "pairs nodes latent"]) -> Float[np.n
     The derivative of the sine series would be worse: it converges slowly at the ends.
     """
     n = curve.shape[1] - 1
-    weights = n / 6 * np.array([-11.0, 18.0, -9.0, 2.0], curve.dtype)
-    leaving = np.einsum("i,pid->pd", weights, curve[:, :4])
-    arriving = np.einsum("i,pid->pd", weights, curve[:, :-5:-1])
+    order = min(n, 3)
+    weights = n * np.array(ONE_SIDED[order], curve.dtype)
+    leaving = np.einsum("i,pid->pd", weights, curve[:, : order + 1])
+    arriving = np.einsum("i,pid->pd", weights, curve[:, : -order - 2 : -1])
     return np.stack([leaving, arriving], axis=1)
+
+
+def coefficients(
+    curve: Float[np.ndarray, "pairs nodes latent"], scale: Float[np.ndarray, "pairs latent latent"], modes: int
+) -> Float[np.ndarray, "pairs modes latent"]:
+    """The y of a curve's first `modes` modes, the inverse of `points` on its own nodes; further ones are zero."""
+    n = curve.shape[1] - 1
+    t = np.arange(n + 1)[:, None] / n
+    line = (1 - t) * curve[:, :1] + t * curve[:, -1:]
+    j = np.arange(1, min(modes, n - 1) + 1)
+    sines = np.sin(np.pi * j * t) * (np.sqrt(2.0) * np.pi * j / n)
+    c = np.einsum("nj,pnd->pjd", sines, curve - line)
+    y = np.zeros((len(curve), modes, curve.shape[2]), curve.dtype)
+    y[:, : len(j)] = np.swapaxes(np.linalg.solve(scale, np.swapaxes(c, 1, 2)), 1, 2)
+    return y

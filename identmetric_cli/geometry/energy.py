@@ -20,7 +20,7 @@ from jax import Array
 from jaxtyping import Float
 
 from identmetric_cli.batching import in_batches
-from identmetric_cli.geometry.estimators import EXPECTED, Estimator
+from identmetric_cli.geometry.estimators import EXPECTED, Estimator, disagreement
 from identmetric_cli.geometry.metric import decoded, members
 from identmetric_cli.types import Decode, Decoded, Decoders, Latents
 
@@ -70,6 +70,8 @@ def _energies(
 def lay(points: Float[Array, "pairs nodes latent"], size: int) -> Float[Array, "points latent"]:
     """Rows of points end to end on a strip of `size` points; the rest repeats the first point."""
     points = points.reshape(-1, points.shape[-1])
+    if not len(points):
+        return jnp.zeros((size, points.shape[1]), points.dtype)
     filling = jnp.broadcast_to(points[:1], (size - len(points), points.shape[1]))
     return jnp.concatenate([points, filling])
 
@@ -102,6 +104,12 @@ def squared_steps(
 def steps_of(x: Float[Array, "pairs nodes decoders data"], estimator: Estimator) -> Float[Array, "pairs segments"]:
     """Squared steps of curves whose nodes are decoded."""
     return estimator.squared_steps(jnp.moveaxis(x, 2, 0))
+
+
+@jax.jit
+def disagreement_of(x: Float[Array, "pairs nodes decoders data"]) -> Float[Array, "pairs nodes"]:
+    """Mean squared distance of the members from their mean at decoded nodes."""
+    return disagreement(jnp.moveaxis(x, 2, 0))
 
 
 def rounding_energy(ends: Float[Array, "pairs 2 decoders data"], n: int) -> Float[Array, " pairs"]:

@@ -49,10 +49,15 @@ class Estimator:
         v = disagreement(x)
         return steps + v[..., 1:] + v[..., :-1]
 
+    @property
+    def is_metric(self) -> bool:
+        """Whether steps are lengths of a Riemannian metric."""
+        return self.name != "independent"
+
     def require_metric(self) -> None:
-        """Raises ValueError for `independent`."""
-        if self.name == "independent":
-            raise ValueError("the estimator `independent` is no metric: it has no angles, volumes or curvature")
+        """Raises ValueError for what is not a metric."""
+        if not self.is_metric:
+            raise ValueError(f"the estimator `{self.name}` is no metric: it has no angles, volumes or curvature")
 
     @property
     def chord(self) -> "Estimator":

@@ -150,15 +150,20 @@ def _inverse_hessian_product(q: Array, steps: Array, changes: Array) -> Array:
     """Two-loop recursion; in the variables of `curves` an empty memory means a Hessian of twice the identity."""
     products = jnp.einsum("ms,ms->m", steps, changes)
     rho = jnp.where(products > 0, 1.0 / jnp.where(products > 0, products, 1.0), 0.0)
-    alpha = [jnp.zeros(())] * MEMORY
-    for i in reversed(range(MEMORY)):
-        alpha[i] = rho[i] * jnp.vdot(steps[i], q)
-        q = q - alpha[i] * changes[i]
+
+    def backward(q: Array, row: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+        step, change, rho = row
+        alpha = rho * jnp.vdot(step, q)
+        return q - alpha * change, alpha
+
+    def forward(q: Array, row: tuple[Array, Array, Array, Array]) -> tuple[Array, None]:
+        step, change, rho, alpha = row
+        return q + (alpha - rho * jnp.vdot(change, q)) * step, None
+
+    q, alpha = jax.lax.scan(backward, q, (steps, changes, rho), reverse=True)
     squares = jnp.vdot(changes[-1], changes[-1])
     q = jnp.where(squares > 0, products[-1] / jnp.where(squares > 0, squares, 1.0), 0.5) * q
-    for i in range(MEMORY):
-        q = q + (alpha[i] - rho[i] * jnp.vdot(changes[i], q)) * steps[i]
-    return q
+    return jax.lax.scan(forward, q, (steps, changes, rho, alpha))[0]
 
 
 def where(condition: Array, yes: State, no: State) -> State:

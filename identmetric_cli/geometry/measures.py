@@ -41,10 +41,9 @@ def logarithmic_map(
     square = tangent_gram(decode, np.asarray(starts), velocity[:, None], estimator=estimator)[:, 0, 0]
     with np.errstate(invalid="ignore", divide="ignore"):
         scaled = velocity * (table.length / np.sqrt(square)).astype(velocity.dtype)[:, None]
-    identical = table.status == Status.identical_endpoints
-    return np.where(table.converged[:, None], scaled, np.where(identical[:, None], 0.0, np.nan)).astype(
-        velocity.dtype
-    )
+    scaled[~table.converged] = np.nan
+    scaled[table.status == Status.identical_endpoints] = 0.0
+    return scaled
 
 
 def angles(

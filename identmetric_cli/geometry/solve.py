@@ -20,8 +20,10 @@ from jaxtyping import Float
 
 from identmetric_cli.batching import in_batches
 from identmetric_cli.geometry import curves, lbfgs
+from identmetric_cli.geometry.codes import Codes, survey
 from identmetric_cli.geometry.energy import (
     decode_rows,
+    disagreement_of,
     energy,
     energy_gradient,
     lay,
@@ -33,58 +35,16 @@ from identmetric_cli.geometry.energy import (
 from identmetric_cli.geometry.estimators import EXPECTED, Estimator
 from identmetric_cli.geometry.lbfgs import Status
 from identmetric_cli.geometry.metric import members, metric_tensor
+from identmetric_cli.geometry.starts import Problem, starting_curves
+from identmetric_cli.geometry.table import GeodesicTable, joined
 from identmetric_cli.types import Decode, Decoders
 
-COARSEST = 8
+COARSEST = 4
 COARSE_RTOL = 1e-3
 PROBES = (1 / 4, 3 / 4)
 PROBED = 4
-
-
-class GeodesicTable(NamedTuple):
-    """One row a pair. Lengths are in data units, energies in squared data units."""
-
-    status: np.ndarray
-    """`Status` of each pair; only `converged` rows are answers."""
-    length: np.ndarray
-    energy: np.ndarray
-    chord: np.ndarray
-    """|F(a) - F(b)|, a lower bound of every length between a and b."""
-    euclidean_latent: np.ndarray
-    """|a - b|, which retraining does not preserve."""
-    straight_length: np.ndarray
-    """Length of the straight latent line on the same grid."""
-    straight_energy: np.ndarray
-    bound_gap: np.ndarray
-    """(length - chord) / length."""
-    speed_gap: np.ndarray
-    """1 - length^2 / energy: zero at constant speed."""
-    gradient: np.ndarray
-    """Norm of the energy's gradient in units of its own metric, over 2 sqrt(energy). Its square estimates the share
-    of the energy that is still to be gained."""
-    refinement: np.ndarray
-    """Relative change of the length from n to 2 n segments."""
-    iterations: np.ndarray
-    """Evaluations of energy and gradient over all grids."""
-    curve: np.ndarray
-    """Nodes in latent space, (pairs, n + 1, latent)."""
-    velocity: np.ndarray
-    """Initial velocities at both ends, (pairs, 2, latent): logarithmic maps once scaled to the length."""
-
-    @property
-    def converged(self) -> np.ndarray:
-        """Rows that are answers."""
-        return self.status == Status.converged
-
-
-class Problem(NamedTuple):
-    """What is fixed while a pair is solved; a leading axis `pairs` everywhere."""
-
-    starts: Float[Array, "pairs latent"]
-    ends: Float[Array, "pairs latent"]
-    scale: Float[Array, "pairs latent latent"]
-    decoded: Float[Array, "pairs 2 decoders data"]
-    """All members at both ends."""
+CHUNK = 512
+"""Pairs that are held in memory at a time."""
 
 
 def geodesics(
@@ -96,43 +56,99 @@ def geodesics(
     nodes: int = 16,
     rtol: float = 1e-4,
     max_iter: int = 100,
+    tries: int = 2,
+    codes: Codes | Float[Array, "codes latent"] | None = None,
     batch_size: int = 16,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> GeodesicTable:
     """Geodesics from `starts` to `ends` under the pull-back metric of `decode`: (m, d) -> (K, m, D).
 
     `starts`, `ends`: (P, d), float32 or float64. `nodes` segments a curve. A pair has converged when the energy
-    still to be gained is estimated below `rtol` of it. `batch_size` curves of `nodes` segments are decoded at a
-    time. `progress(done, total)` counts pairs over all grids. A pair that fails says so in its row. Raises
-    ValueError on shapes that do not fit.
+    still to be gained is estimated below `rtol` of it. `tries` starting curves a pair are solved on the coarsest
+    grid, and the best goes on: the straight line, bent lines and, of three or more, the shortest path over a graph
+    of `codes` of data if there are any. `codes` also tell which curves cross gaps in the data. `batch_size` curves
+    of `nodes` segments are decoded at a time. `progress(done, total)` counts pairs over all grids and tries. A pair
+    that fails says so in its row. Raises ValueError on shapes that do not fit.
     """
     starts, ends = np.asarray(starts), np.asarray(ends)
     if starts.ndim != 2 or starts.shape != ends.shape or not len(starts):
         raise ValueError(f"starts and ends must both be (pairs, latent), got {starts.shape} and {ends.shape}")
-    decode = members(decode)
-    size = max(min(batch_size, len(starts)) * (nodes - 1), 2 * nodes + 1)
-    two = np.stack([starts, ends], axis=1)
-    decoded = in_batches(lambda rows: decode_rows(decode, rows, size), (two,), size // 2)
-    problem = Problem(starts, ends, _scales(decode, starts, ends, batch_size), decoded)
-    grids = _grids(nodes)
-    state = jax.device_get(_start_all(jnp.zeros((len(starts), (nodes - 1) * starts.shape[1]), starts.dtype)))
-    evaluations = np.zeros(len(starts), int)
-    for level, n in enumerate(grids):
-        state = _solve(
-            decode,
-            problem,
-            state,
-            estimator=estimator,
-            n=n,
-            size=size,
-            rtol=rtol if n == nodes else max(rtol, COARSE_RTOL),
-            max_iter=max_iter,
-            progress=lambda done, level=level: progress(level * len(starts) + done, len(grids) * len(starts)),
+    if min(nodes, tries, max_iter, batch_size) < 1:
+        raise ValueError(
+            f"nodes, tries, max_iter and batch_size must be 1 or more, got {nodes}, {tries}, {max_iter}, {batch_size}"
         )
-        evaluations += state.evaluations
-        if n != nodes:
-            state = _again(state)
-    return _table(decode, problem, state, evaluations, estimator=estimator, nodes=nodes, size=size)
+    decode = members(decode)
+    if codes is not None and not isinstance(codes, Codes):
+        codes = survey(decode, np.asarray(codes, starts.dtype))
+    settings = Settings(estimator, nodes, rtol, max_iter, tries, min(batch_size, len(starts)))
+    total = len(starts) * (tries + len(_grids(nodes)) - 1)
+    tables = []
+    for first in range(0, len(starts), CHUNK):
+        rows = slice(first, first + CHUNK)
+        before = total * first // len(starts)
+        tables.append(
+            _solve_chunk(
+                decode, starts[rows], ends[rows], codes, settings, lambda done, n=before: progress(n + done, total)
+            )
+        )
+    return joined(tables)
+
+
+class Settings(NamedTuple):
+    """How pairs are solved; see `geodesics`."""
+
+    estimator: Estimator
+    nodes: int
+    rtol: float
+    max_iter: int
+    tries: int
+    batch_size: int
+
+    @property
+    def size(self) -> int:
+        """Points of a strip: a batch of curves without their ends, or one curve on twice as many segments."""
+        return max(self.batch_size * (self.nodes - 1), 2 * self.nodes + 1)
+
+
+def _solve_chunk(
+    decode: tuple[Decode, ...],
+    starts: np.ndarray,
+    ends: np.ndarray,
+    codes: Codes | None,
+    settings: Settings,
+    progress: Callable[[int], None],
+) -> GeodesicTable:
+    pairs = len(starts)
+    two = np.stack([starts, ends], axis=1)
+    decoded = in_batches(lambda rows: decode_rows(decode, rows, settings.size), (two,), settings.size // 2)
+    problem = Problem(starts, ends, _scales(decode, starts, ends, settings.batch_size), decoded)
+    first, *finer = _grids(settings.nodes)
+    candidates = starting_curves(problem, settings.nodes, settings.tries, codes, settings.estimator)
+    many = jax.tree.map(lambda field: np.concatenate([field] * settings.tries), problem)
+    state = jax.device_get(_start_all(candidates.reshape(len(candidates), -1)))
+    state = _solve(decode, many, state, first, settings, progress)
+    state, spread = _best(state, settings.tries)
+    evaluations = state.evaluations
+    for level, n in enumerate(finer):
+        done = pairs * (settings.tries + level)
+        state = _solve(decode, problem, _again(state), n, settings, lambda more, done=done: progress(done + more))
+        evaluations = evaluations + state.evaluations
+    return _table(decode, problem, state._replace(evaluations=evaluations), spread, codes, settings)
+
+
+def _best(state: lbfgs.State, tries: int) -> tuple[lbfgs.State, np.ndarray]:
+    """The state of lowest energy of each pair, with the evaluations of all, and how far apart the energies are."""
+    energies = state.energy.reshape(tries, -1).astype(np.float64)
+    usable = (state.status.reshape(tries, -1) != Status.nonfinite) & np.isfinite(energies)
+    ordered = np.where(usable, energies, np.inf)
+    pairs = energies.shape[1]
+    rows = pairs * np.argmin(ordered, axis=0) + np.arange(pairs)
+    best = jax.tree.map(lambda field: field[rows], state)
+    arrived = np.where(state.status.reshape(tries, -1) == Status.converged, energies, np.nan)
+    several = np.isfinite(arrived).sum(axis=0) > 1
+    spread = np.full(pairs, np.nan)
+    spread[several] = np.nanmax(arrived[:, several], axis=0) / np.nanmin(arrived[:, several], axis=0) - 1
+    return best._replace(evaluations=state.evaluations.reshape(tries, -1).sum(axis=0)), spread
 
 
 def _grids(nodes: int) -> list[int]:
@@ -209,16 +225,14 @@ def _solve(
     decode: tuple[Decode, ...],
     problem: Problem,
     starts: lbfgs.State,
-    *,
-    estimator: Estimator,
     n: int,
-    size: int,
-    rtol: float,
-    max_iter: int,
+    settings: Settings,
     progress: Callable[[int], None],
 ) -> lbfgs.State:
-    """Final states of all pairs on one grid, as NumPy arrays."""
-    pairs, lanes = len(problem.starts), size // (n - 1)
+    """Final states of all pairs on n segments, as NumPy arrays."""
+    size = settings.size
+    rtol = settings.rtol if n == settings.nodes else max(settings.rtol, COARSE_RTOL)
+    pairs, lanes = len(problem.starts), size // max(n - 1, 1)
     waiting = list(range(pairs))[::-1]
     lane = np.full(lanes, -1)
     finished: dict[int, lbfgs.State] = {}
@@ -232,8 +246,8 @@ def _solve(
             new = jax.tree.map(lambda field, rows=rows: field[rows], starts)
             state = new if state is None else _refill(np.isin(np.arange(lanes), free), new, state)
         strip = _lay_trials(current, state, n=n, size=size)
-        answer = energy_gradient(decode, strip, current.decoded, n, estimator)
-        state = _answer(current, state, *answer, rtol, max_iter, n=n)
+        answer = energy_gradient(decode, strip, current.decoded, n, settings.estimator)
+        state = _answer(current, state, *answer, rtol, settings.max_iter, n=n)
         ended = (np.asarray(state.status) != Status.running) & (lane >= 0)
         if np.any(ended):
             rows = jax.device_get(state)
@@ -248,24 +262,26 @@ def _table(
     decode: tuple[Decode, ...],
     problem: Problem,
     state: lbfgs.State,
-    evaluations: np.ndarray,
-    *,
-    estimator: Estimator,
-    nodes: int,
-    size: int,
+    spread: np.ndarray,
+    codes: Codes | None,
+    settings: Settings,
 ) -> GeodesicTable:
-    """What the rows report: measures on `nodes` segments and their change on twice as many."""
+    """What the rows report: measures on n segments and their change on twice as many."""
+    nodes, size, estimator = settings.nodes, settings.size, settings.estimator
     y = np.where(np.isfinite(state.y), state.y, 0.0)
     fine = np.asarray(_points(problem, y, n=nodes, nodes=2 * nodes))
     line = np.asarray(_points(problem, 0 * y, n=nodes, nodes=nodes))
     identical = np.all(problem.starts == problem.ends, axis=1)
     fine, line = (np.where(identical[:, None, None], problem.starts[:, None], each) for each in (fine, line))
-    fine_steps, steps = squared_steps(decode, fine, size, estimator, strides=(1, 2))
+    fine_steps, steps, variance = _along(decode, fine, size, estimator)
     (straight,) = squared_steps(decode, line, size, estimator)
     chords = length(np.asarray(steps_of(problem.decoded, estimator.chord)))
     lengths, energies = length(steps), energy(steps.astype(np.float64))
     positive = energies > 0
     safe_lengths, safe_energies = np.where(positive, lengths, 1.0), np.where(positive, energies, 1.0)
+    curve = fine[:, ::2]
+    disagreement = np.sqrt(variance.max(axis=1))
+    most = np.sqrt(codes.disagreement.max()) if codes is not None else np.nan
     return GeodesicTable(
         status=np.where(identical, Status.identical_endpoints, state.status),
         length=lengths,
@@ -278,7 +294,36 @@ def _table(
         speed_gap=1 - lengths**2 / safe_energies,
         gradient=np.linalg.norm(state.gradient, axis=1) / (2 * np.sqrt(safe_energies)),
         refinement=np.abs(length(fine_steps) - lengths) / safe_lengths,
-        iterations=evaluations,
-        curve=fine[:, ::2],
-        velocity=curves.end_velocities(fine[:, ::2]),
+        start_spread=spread,
+        smallest_singular_value=_smallest_singular_value(decode, curve, settings),
+        disagreement=disagreement,
+        disagreement_ratio=disagreement / most if most > 0 else np.full_like(disagreement, np.nan),
+        crosses_gap=disagreement > most,
+        iterations=state.evaluations,
+        curve=curve,
+        velocity=curves.end_velocities(curve),
     )
+
+
+def _along(
+    decode: tuple[Decode, ...], fine: np.ndarray, size: int, estimator: Estimator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Squared steps on 2 n and on n segments, and the members' disagreement at the nodes."""
+
+    def rows(points: np.ndarray) -> tuple[Array, Array, Array]:
+        x = decode_rows(decode, points, size)
+        return steps_of(x, estimator), steps_of(x[:, ::2], estimator), disagreement_of(x)
+
+    return in_batches(rows, (fine,), size // fine.shape[1])
+
+
+def _smallest_singular_value(decode: tuple[Decode, ...], curve: np.ndarray, settings: Settings) -> np.ndarray:
+    """Of the Jacobian of F, at both ends and the middle of each curve."""
+    places = np.unique(np.linspace(0, curve.shape[1] - 1, 3).astype(int))
+    estimator = settings.estimator.chord
+    z = curve[:, places].reshape(-1, curve.shape[2])
+    metric = in_batches(partial(metric_tensor, decode, estimator=estimator), (z,), settings.batch_size)
+    finite = np.isfinite(metric).all(axis=(1, 2))
+    least = np.linalg.eigvalsh(np.where(finite[:, None, None], metric, 0.0))[:, 0]
+    values = np.where(finite, np.sqrt(np.maximum(least, 0.0)), np.nan)
+    return values.reshape(len(curve), -1).min(axis=1)

@@ -4,7 +4,7 @@ import json
 import platform
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -96,6 +96,7 @@ def compare(
                     items,
                     local,
                     settings,
+                    training=data.train.items,
                     names=[names[i] for i in used],
                     progress=lambda done, total, advance=advance: advance(done, total, ""),
                 )
@@ -280,6 +281,6 @@ def _draw(
     if test.items.ndim == 4:
         longest = int(np.argmax(np.where(solved[0].table.converged, solved[0].table.bound_gap, -1)))
         one = jax.tree.map(lambda field: field[[longest]], solved[0].table)
-        draw(models[0], Solved(solved[0].means, pairs[[longest]], one), names, paths["strip"])
+        draw(models[0], replace(solved[0], pairs=pairs[[longest]], table=one), names, paths["strip"])
         drawn["strip"] = str(paths["strip"])
     return drawn

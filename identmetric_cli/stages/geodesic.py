@@ -19,7 +19,7 @@ from identmetric_cli.models import EnsembleVAE, as_decoders
 from identmetric_cli.report import plots
 from identmetric_cli.report.tables import count_statuses, pair_rows, plain, to_csv
 from identmetric_cli.runs import Run
-from identmetric_cli.stages.assemble import load_model
+from identmetric_cli.stages.assemble import load_model, load_run_data
 from identmetric_cli.stages.inputs import Inputs
 from identmetric_cli.stages.pairs import Solved, solve_pairs
 from identmetric_cli.stages.reporter import SILENT, Reporter
@@ -75,9 +75,12 @@ def geodesic(
     began = time.perf_counter()
     model = load_model(run)
     with reporter.task(f"{len(pairs)} geodesics") as advance:
-        solved = solve_pairs(model, inputs.items, pairs, settings, progress=lambda done, n: advance(done, n, ""))
+        training = _training_items(run, reporter)
+        solved = solve_pairs(model, inputs.items, pairs, settings, training, lambda done, n: advance(done, n, ""))
     rows = pair_rows(solved.table, pairs, inputs.names, settings, inputs.items)
-    angle_rows, volume_rows = _at_vertices(model, solved, inputs.names, settings) if vertices else ([], [])
+    angle_rows, volume_rows = [], []
+    if vertices and solved.estimator.is_metric:
+        angle_rows, volume_rows = _at_vertices(model, solved, inputs.names, settings)
     seconds = round(time.perf_counter() - began, 3)
     files = {
         "table": str(output / "geodesics.csv"),
@@ -113,6 +116,14 @@ def geodesic(
     )
     write_text(output / "geodesics.json", json.dumps(result.as_dict(), indent=2, allow_nan=False) + "\n")
     return result
+
+
+def _training_items(run: Run, reporter: Reporter) -> np.ndarray | None:
+    try:
+        return load_run_data(run).train.items
+    except InputError as error:
+        reporter.warn(f"without the training data, gaps in it are not told ({error})")
+        return None
 
 
 def draw(model: EnsembleVAE, solved: Solved, names: Sequence[str], path: Path) -> None:
@@ -153,7 +164,8 @@ def _at_vertices(
     vectors = np.stack([[leaving[o, b], leaving[o, c]] for o, b, c in corners])
     dtype = np.dtype(settings.dtype)
     with jax.enable_x64(settings.dtype == "float64"):
-        grams = tangent_gram(as_decoders(model, dtype), solved.means[[o for o, _, _ in corners]], vectors)
+        origins = solved.means[[o for o, _, _ in corners]]
+        grams = tangent_gram(as_decoders(model, dtype), origins, vectors, estimator=solved.estimator)
     ends = [(names[o], [names[b], names[c]]) for o, b, c in corners]
     return (
         [

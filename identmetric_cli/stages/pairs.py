@@ -13,14 +13,15 @@ from identmetric_cli.checkpoint import newest
 from identmetric_cli.config import Geodesic
 from identmetric_cli.errors import InputError, UsageError
 from identmetric_cli.files import sha256_parts, write_npz, write_text
-from identmetric_cli.geometry import Estimator, GeodesicTable, geodesics
+from identmetric_cli.geometry import Codes, Estimator, GeodesicTable, conformal, geodesics, survey
 from identmetric_cli.models import EnsembleVAE, as_decoders
 from identmetric_cli.models.encode import encode as encode_items
 from identmetric_cli.report.tables import pair_rows, to_csv
 from identmetric_cli.runs import Run
 from identmetric_cli.stages.assemble import load_model
 
-CACHE_FORMAT = 1
+CACHE_FORMAT = 2
+CODES = 1000
 
 
 def draw_pairs(size: int, count: int, seed: int) -> np.ndarray:
@@ -78,6 +79,19 @@ class Solved:
     pairs: np.ndarray
     """Rows of `means`, (pairs, 2)."""
     table: GeodesicTable
+    estimator: Estimator
+
+
+def estimator_of(settings: Geodesic, codes: Codes | None) -> Estimator:
+    """The estimator that the settings name; raises InputError for `conformal` without a scale of disagreement."""
+    if settings.estimator != "conformal":
+        return Estimator(settings.estimator)
+    if codes is None:
+        raise InputError("the estimator conformal needs the training data", "restore the data, or choose expected")
+    try:
+        return conformal(codes, settings.conformal_strength)
+    except ValueError as error:
+        raise InputError(str(error), "choose expected") from error
 
 
 def solve_pairs(
@@ -85,24 +99,34 @@ def solve_pairs(
     items: np.ndarray,
     pairs: np.ndarray,
     settings: Geodesic,
+    training: np.ndarray | None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Solved:
-    """Encode items and solve pairs of them with the ensemble's decoders."""
+    """Encode items and solve pairs of them with the ensemble's decoders.
+
+    `training` items, where there are any, tell where data lie.
+    """
     dtype = np.dtype(settings.dtype)
     means = encode_items(model, items)[0].astype(dtype)
     with jax.enable_x64(settings.dtype == "float64"):
+        decode, codes = as_decoders(model, dtype), None
+        if training is not None:
+            codes = survey(decode, encode_items(model, training[:: -(-len(training) // CODES)])[0].astype(dtype))
+        estimator = estimator_of(settings, codes)
         table = geodesics(
-            as_decoders(model, dtype),
+            decode,
             means[pairs[:, 0]],
             means[pairs[:, 1]],
-            estimator=Estimator(settings.estimator),
+            estimator=estimator,
+            tries=settings.starts,
+            codes=codes,
             nodes=settings.nodes,
             rtol=settings.rtol,
             max_iter=settings.max_iter,
             batch_size=settings.batch_size,
             progress=progress,
         )
-    return Solved(means, pairs, table)
+    return Solved(means, pairs, table, estimator)
 
 
 def solve_split_pairs(
@@ -111,6 +135,7 @@ def solve_split_pairs(
     pairs: np.ndarray,
     settings: Geodesic,
     *,
+    training: np.ndarray,
     names: list[str],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Solved:
@@ -119,10 +144,12 @@ def solve_split_pairs(
     if path.exists():
         with np.load(path, allow_pickle=False) as stored:
             fields = {name: stored[name] for name in GeodesicTable._fields}
-            return Solved(stored["means"], pairs, GeodesicTable(**fields))
-    solved = solve_pairs(load_model(run), items, pairs, settings, progress)
+            estimator = Estimator(settings.estimator, float(stored["estimator_weight"]))
+            return Solved(stored["means"], pairs, GeodesicTable(**fields), estimator)
+    solved = solve_pairs(load_model(run), items, pairs, settings, training, progress)
     write_text(path.with_suffix(".csv"), to_csv(pair_rows(solved.table, pairs, names, settings)))
-    write_npz(path, {**solved.table._asdict(), "means": solved.means, "pairs": pairs})
+    kept = {"means": solved.means, "pairs": pairs, "estimator_weight": np.asarray(solved.estimator.weight)}
+    write_npz(path, {**solved.table._asdict(), **kept})
     return solved
 
 
