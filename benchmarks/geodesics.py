@@ -43,7 +43,7 @@ def energy_on_256(decode, curves):
     j = np.arange(1, n)
     modes = 2 / n * np.einsum("nj,pnd->pjd", np.sin(np.pi * j * t[:, None]), inner)
     dense = line + np.einsum("nj,pjd->pnd", np.sin(np.pi * j * fine), modes)
-    steps, _ = energy.polygon_steps(decode, dense.astype(curves.dtype), 257)
+    (steps,) = energy.squared_steps(decode, dense.astype(curves.dtype), 257)
     return energy.energy(steps.astype(np.float64))
 
 

@@ -17,6 +17,7 @@ Throughout, None is a number that is undefined.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -24,7 +25,7 @@ from numpy.typing import ArrayLike
 
 from identmetric_cli.analysis.agreement import intraclass_correlation, kendall_w, mean_spearman
 from identmetric_cli.analysis.paired import SAME, paired_test
-from identmetric_cli.analysis.variability import as_table, coefficient_of_variation
+from identmetric_cli.analysis.variability import as_table, coefficient_of_variation, standard_deviation
 
 FEW_RUNS = 5
 PAIRED = ("difference", "difference_se", "t", "df", "p_less", "wilcoxon_p", "effect", "ci95")
@@ -37,16 +38,20 @@ class MeasureSummary:
     name: str
     pairs: int
     """number of pairs that are finite in every run; only they are used"""
+    dispersion: str
+    """`cv` or `sd`: what the ratio and the paired fields compare"""
     mean: float | None
     """mean over runs and pairs"""
+    mean_sd: float | None
+    """mean over pairs of the standard deviation over runs, in the measure's own unit"""
     mean_cv: float | None
     median_cv: float | None
     iqr_cv: tuple[float, float] | None
     """25 % and 75 % quantiles of the CV over pairs"""
     cv_ratio: float | None
-    """mean CV divided by the baseline's, over the pairs that both have"""
+    """mean dispersion divided by the baseline's, over the pairs that both have"""
     difference: float | None
-    """mean of CV - baseline CV; this and the next seven fields are those of `PairedTest`"""
+    """mean of dispersion - baseline's; this and the next seven fields are those of `PairedTest`"""
     difference_se: float | None
     t: float | None
     df: int | None
@@ -60,7 +65,7 @@ class MeasureSummary:
     kendall_w: float | None
     warnings: tuple[str, ...]
     cv: Float[np.ndarray, " pairs"] = field(repr=False, compare=False)
-    """CV of every pair of the table, NaN where it is undefined; not part of `as_dict`"""
+    """dispersion of every pair of the table, NaN where it is undefined; not part of `as_dict`"""
 
     def as_dict(self) -> dict[str, str | int | float | list | None]:
         """All fields but `cv` as values that JSON knows: lists for tuples, None for what is not finite."""
@@ -73,13 +78,15 @@ def summarise(
     baseline: str = "euclidean_latent",
     endpoints: ArrayLike | None = None,
     *,
+    dispersion: Literal["cv", "sd"] = "cv",
     seed: int = 0,
 ) -> list[MeasureSummary]:
     """One row for each measure, a (runs, pairs) table, in the order given.
 
     `endpoints`, (pairs, 2), names the data points of the baseline's pairs; the interval of the difference is
-    then one over points (see `analysis.paired`). A measure with another number of columns, such as one on
-    triples, is summarised without the paired fields. ValueError for fewer than two runs, a baseline that is
+    then one over points (see `analysis.paired`). `dispersion` "sd" compares standard deviations, for angles and
+    curvatures, whose CVs say nothing. A measure with another number of columns is summarised without the paired
+    fields. ValueError for fewer than two runs, a baseline that is
     not among the measures, or tables with different numbers of runs.
     """
     if baseline not in measures:
@@ -89,9 +96,12 @@ def summarise(
     if len(set(runs.values())) > 1:
         raise ValueError(f"all measures need the same runs; got these numbers of runs: {runs}")
 
-    reference = coefficient_of_variation(tables[baseline])
+    spread_of = coefficient_of_variation if dispersion == "cv" else standard_deviation
+    reference = spread_of(tables[baseline])
     return [
-        _summary(name, table, reference, endpoints, is_baseline=name == baseline, seed=seed)
+        _summary(
+            name, table, spread_of(table), reference, endpoints, dispersion, is_baseline=name == baseline, seed=seed
+        )
         for name, table in tables.items()
     ]
 
@@ -99,33 +109,35 @@ def summarise(
 def _summary(
     name: str,
     table: Float[np.ndarray, "runs pairs"],
+    spread: Float[np.ndarray, " pairs"],
     reference: Float[np.ndarray, " reference"],
     endpoints: ArrayLike | None,
+    dispersion: str,
     *,
     is_baseline: bool,
     seed: int,
 ) -> MeasureSummary:
     complete = np.isfinite(table).all(axis=0)
     used = table[:, complete]
-    cv = coefficient_of_variation(table)
-    known = cv[np.isfinite(cv)]
-    comparable = cv.shape == reference.shape
-    caveats = _caveats(table, complete, cv)
+    known = spread[np.isfinite(spread)] if dispersion == "cv" else np.zeros(0)
+    comparable = spread.shape == reference.shape
+    caveats = _caveats(table, complete, spread, dispersion)
     if not comparable:
-        caveats.append(f"{len(cv)} columns against the baseline's {len(reference)}: not paired with it")
+        caveats.append(f"{len(spread)} columns against the baseline's {len(reference)}: not paired with it")
 
     paired = dict.fromkeys(PAIRED)
     if comparable and not is_baseline:
-        test = paired_test(cv, reference, endpoints=endpoints, seed=seed)
+        test = paired_test(spread, reference, endpoints=endpoints, seed=seed)
         paired = {key: getattr(test, key) for key in PAIRED}
 
     icc_a1, icc_c1 = intraclass_correlation(used)
     numbers = {
         "mean": _mean(used),
+        "mean_sd": _mean(standard_deviation(used)),
         "mean_cv": _mean(known),
         "median_cv": float(np.median(known)) if known.size else None,
         "iqr_cv": tuple(np.quantile(known, [0.25, 0.75]).tolist()) if known.size else None,
-        "cv_ratio": _cv_ratio(cv, reference),
+        "cv_ratio": _cv_ratio(spread, reference),
         "icc_a1": icc_a1,
         "icc_c1": icc_c1,
         "spearman": mean_spearman(used),
@@ -135,8 +147,9 @@ def _summary(
     return MeasureSummary(
         name=name,
         pairs=used.shape[1],
+        dispersion=dispersion,
         warnings=tuple(caveats),
-        cv=cv,
+        cv=spread,
         **{key: _defined(value) for key, value in numbers.items()},
     )
 
@@ -154,7 +167,8 @@ def _cv_ratio(cv: Float[np.ndarray, " pairs"], reference: Float[np.ndarray, " re
 def _caveats(
     table: Float[np.ndarray, "runs pairs"],
     complete: Bool[np.ndarray, " pairs"],
-    cv: Float[np.ndarray, " pairs"],
+    spread: Float[np.ndarray, " pairs"],
+    dispersion: str,
 ) -> list[str]:
     """What a reader should know before trusting the row, in plain words."""
     caveats = []
@@ -163,8 +177,8 @@ def _caveats(
         # A standard deviation from r normal values has the relative error 1 / sqrt(2 (r - 1)).
         error = 100 / math.sqrt(2 * (runs - 1))
         caveats.append(
-            f"only {runs} runs: each CV is uncertain by about {error:.0f} %, and another run can reverse a "
-            f"small difference; train {FEW_RUNS} or more"
+            f"only {runs} runs: each {dispersion.upper()} is uncertain by about {error:.0f} %, and another run can "
+            f"reverse a small difference; train {FEW_RUNS} or more"
         )
     if not complete.all():
         caveats.append(
@@ -173,14 +187,16 @@ def _caveats(
         )
     used = table[:, complete]
     near_zero = used.mean(axis=0) <= used.std(axis=0, ddof=1)
-    if near_zero.any():
+    if near_zero.any() and dispersion == "cv":
         caveats.append(
             f"mean near 0 in {near_zero.sum()} of {near_zero.size} pairs (not one standard deviation above "
             "it): their CV is large, negative or undefined, and distorts the mean CV"
         )
-    known = cv[np.isfinite(cv)]
+    known = spread[np.isfinite(spread)]
     if known.size and np.all(np.abs(known) < SAME):
-        caveats.append("the same in every run: it does not depend on the model, and its CV of 0 is no merit")
+        caveats.append(
+            f"the same in every run: it does not depend on the model, and its {dispersion.upper()} of 0 is no merit"
+        )
     return caveats
 
 

@@ -38,6 +38,17 @@ def coefficient_of_variation(values: ArrayLike) -> Float[np.ndarray, " pairs"]:
     return cv
 
 
+def standard_deviation(values: ArrayLike) -> Float[np.ndarray, " pairs"]:
+    """s over the runs of a (runs, pairs) table, with ddof = 1, in the measure's own unit; shape (pairs,).
+
+    For what has no zero to be relative to: angles, whose CV would be large near 0 and small near 180 degrees for the
+    same uncertainty, and curvatures, which change sign. NaN where a run's value is not finite. ValueError for fewer
+    than two runs.
+    """
+    with np.errstate(invalid="ignore"):
+        return as_table(values).std(axis=0, ddof=1)
+
+
 def scale_normalised(values: ArrayLike) -> Float[np.ndarray, "runs pairs"]:
     """x_rp / mean_p x_rp: each run of a (runs, pairs) table in units of its own mean over pairs; same shape.
 

@@ -29,6 +29,9 @@ def command(
     random_pairs: RandomPairs = None,
     pair_seed: PairSeed = 101,
     pairs: PairsFile = None,
+    triples: Annotated[
+        int, typer.Option("--random-triples", min=0, help="Triples for angles, areas and curvatures.")
+    ] = 50,
     output: OutputFolder = Path("comparison"),
     strict: Strict = False,
     *,
@@ -58,6 +61,7 @@ def command(
         ),
         settings,
         pair_seed=None if pairs else pair_seed,
+        triples=triples,
         output=output,
         argv=["identmetric", *sys.argv[1:]],
         reporter=out,
@@ -71,7 +75,7 @@ def command(
 
 def show(console: Console, result) -> None:
     """The table of measures, the runs, and where the report is."""
-    from identmetric_cli.report.html import headline
+    from identmetric_cli.report.html import ON_TRIPLES, headline
     from identmetric_cli.report.tables import number
 
     by_name = {measure["name"]: measure for measure in result.measures}
@@ -87,6 +91,7 @@ def show(console: Console, result) -> None:
             number(measure["spearman"]),
         ]
         for measure in result.measures
+        if measure["name"] not in ON_TRIPLES
     ]
     columns = ["measure", "mean", "mean CV", "ratio", "t", "p less", "ICC(A,1)", "Spearman"]
     console.print(
@@ -96,6 +101,26 @@ def show(console: Console, result) -> None:
         )
     )
     console.print(table(columns, rows))
+    rows = [
+        [
+            measure["label"],
+            ON_TRIPLES[measure["name"]],
+            number(measure["mean"]),
+            number(measure["mean_sd"]),
+            number(measure["cv_ratio"]) if measure["name"] != "curvature" else "–",
+            number(measure["t"]),
+            number(measure["p_less"], 2),
+            number(measure["icc_a1"]),
+            number(measure["spearman"]),
+        ]
+        for measure in result.measures
+        if measure["name"] in ON_TRIPLES
+    ]
+    if rows:
+        console.print()
+        console.print(Text(f"{result.triples} triples; the ratio is to the latent one"))
+        columns = ["measure", "unit", "mean", "mean SD", "ratio", "t", "p less", "ICC(A,1)", "Spearman"]
+        console.print(table(columns, rows))
     console.print()
     runs = [
         [run["name"], f"{run['test_elbo']:.2f}", number(run["test_elbo_standard_error"], 2), number(run["test_mse"])]

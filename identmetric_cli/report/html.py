@@ -35,6 +35,15 @@ FIGURES = {
     ),
 }
 
+ON_TRIPLES = {
+    "angle": "degrees",
+    "angle_latent": "degrees",
+    "volume": "squared data units",
+    "volume_latent": "squared latent units",
+    "curvature": "inverse squared data units",
+}
+"""Measures on triples and their units."""
+
 _ENVIRONMENT = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent),
     autoescape=True,
@@ -62,6 +71,7 @@ def write(result: dict[str, Any], provenance: dict[str, str], path: Path) -> Non
         **result,
         headline=headline(by_name["geodesic_length"], by_name["euclidean_latent"], len(result["runs"])),
         figures=figures,
+        on_triples=ON_TRIPLES,
         provenance=provenance,
     )
     write_text(path, text)

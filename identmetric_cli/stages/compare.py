@@ -3,7 +3,7 @@
 import json
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -28,7 +28,8 @@ from identmetric_cli.runs import Run
 from identmetric_cli.stages.assemble import load_model, load_run_data
 from identmetric_cli.stages.geodesic import draw
 from identmetric_cli.stages.pairs import Solved, solve_split_pairs
-from identmetric_cli.stages.reporter import SILENT, Reporter
+from identmetric_cli.stages.reporter import SILENT, Advance, Reporter
+from identmetric_cli.stages.triples import Triples, draw_thirds, solve_triples
 
 SCHEMA_VERSION = 1
 LABELS = {
@@ -36,7 +37,14 @@ LABELS = {
     "euclidean_latent": "latent Euclid",
     "euclidean_latent_scaled": "latent Euclid, scaled",
     "euclidean_decoded": "decoded ends",
+    "angle": "angle",
+    "angle_latent": "latent angle",
+    "volume": "area",
+    "volume_latent": "latent area",
+    "curvature": "sectional curvature",
 }
+BASELINES = {"angle": "sd", "volume": "cv", "curvature": "sd"}
+"""How the measures on triples are dispersed; each but curvature has a latent one beside it."""
 MAP_POINTS = 1000
 
 
@@ -47,6 +55,7 @@ class CompareResult:
     schema_version: int
     runs: list[dict[str, Any]]
     pairs: int
+    triples: int
     pair_seed: int | None
     estimator: str
     nodes: int
@@ -70,13 +79,15 @@ def compare(
     settings: Geodesic,
     *,
     pair_seed: int | None,
+    triples: int = 50,
     output: Path,
     argv: Sequence[str] = (),
     reporter: Reporter = SILENT,
 ) -> CompareResult:
     """Compare runs on pairs of test items and write report, tables and figures to `output`.
 
-    `pairs_of(size)` gives the pairs, (pairs, 2), for a test split of `size` items. Raises InputError for fewer
+    `pairs_of(size)` gives the pairs, (pairs, 2), for a test split of `size` items; the first `triples` of them get a
+    third item, for angles, areas and curvatures at the first. Raises InputError for fewer
     than two runs, or runs that were trained on different data.
     """
     began = time.perf_counter()
@@ -84,39 +95,44 @@ def compare(
     data = load_run_data(runs[0])
     pairs = pairs_of(len(data.test))
     names = [f"test:{i}" for i in range(len(data.test))]
-    used, local = np.unique(pairs, return_inverse=True)
-    local = local.reshape(pairs.shape)
-    items = data.test.items[used]
-    solved = []
+    triples = min(triples, len(pairs)) if len(data.test) > 2 and settings.estimator != "independent" else 0
+    thirds = draw_thirds(pairs, len(data.test), triples, pair_seed or 0)
+    used, local = np.unique(np.concatenate([pairs.ravel(), thirds]), return_inverse=True)
+    local, local_thirds = local[: pairs.size].reshape(pairs.shape), local[pairs.size :]
+    items, shown = data.test.items[used], [names[i] for i in used]
+    corners = np.concatenate([local[:triples], local_thirds[:, None]], axis=1)
+    solved, cornered = [], []
     for i, run in enumerate(runs):
-        with reporter.task(f"{run.name} ({i + 1} of {len(runs)}): {len(pairs)} geodesics") as advance:
-            solved.append(
-                solve_split_pairs(
-                    run,
-                    items,
-                    local,
-                    settings,
-                    training=data.train.items,
-                    names=[names[i] for i in used],
-                    progress=lambda done, total, advance=advance: advance(done, total, ""),
-                )
-            )
+        common = {"training": data.train.items, "names": shown}
+        title = f"{run.name} ({i + 1} of {len(runs)})"
+        with reporter.task(f"{title}: {len(pairs)} geodesics") as advance:
+            solved.append(solve_split_pairs(run, items, local, settings, **common, progress=_told(advance)))
+        if triples:
+            with reporter.task(f"{title}: {triples} triples") as advance:
+                found = solve_triples(run, items, corners, settings, solved[-1], **common, progress=_told(advance))
+                cornered.append(found)
     rows = [
         {"run": run.name, **row, **_official(row)}
         for run, each in zip(runs, solved, strict=True)
-        for row in pair_rows(each.table, local, [names[i] for i in used], settings, items)
+        for row in pair_rows(each.table, local, shown, settings, items)
     ]
-    summaries = summarise(_measures(solved), endpoints=pairs)
+    on_pairs = summarise(_measures(solved), endpoints=pairs)
+    summaries = on_pairs + _summarise_triples(cornered)
     described = [describe(run) for run in runs]
     warnings = _warnings(described, rows, summaries)
-    files = _write_tables(rows, summaries, pairs, names, output)
+    files = _write_tables(rows, on_pairs, pairs, names, output)
+    if triples:
+        text = to_csv(_triple_rows(runs, cornered, np.concatenate([pairs[:triples], thirds[:, None]], axis=1), names))
+        write_text(output / "triples.csv", text)
+        files["triples"] = str(output / "triples.csv")
     with reporter.task("figures") as advance:
-        files |= _draw(runs, data.test, solved, local, summaries, output / "figures", names=[names[i] for i in used])
+        files |= _draw(runs, data.test, solved, local, summaries, output / "figures", names=shown)
         advance(1, 1, "")
     result = CompareResult(
         schema_version=SCHEMA_VERSION,
         runs=described,
         pairs=len(pairs),
+        triples=triples,
         pair_seed=pair_seed,
         estimator=settings.estimator,
         nodes=settings.nodes,
@@ -196,6 +212,36 @@ def _measures(solved: Sequence[Solved]) -> dict[str, np.ndarray]:
         "euclidean_latent_scaled": scale_normalised(latent),
         "euclidean_decoded": np.stack([each.table.chord for each in solved]).astype(np.float64),
     }
+
+
+def _told(advance: Advance) -> Callable[[int, int], None]:
+    return lambda done, total: advance(done, total, "")
+
+
+def _summarise_triples(runs: Sequence[Triples]) -> list[MeasureSummary]:
+    summaries = []
+    for name, dispersion in BASELINES.items() if runs else ():
+        kept = [each for each in (name, f"{name}_latent") if each in Triples._fields]
+        tables = {each: np.stack([getattr(run, each) for run in runs]) for each in kept}
+        if np.isfinite(tables[name]).any():
+            summaries += summarise(tables, baseline=kept[-1], dispersion=dispersion)
+    return summaries
+
+
+def _triple_rows(
+    runs: Sequence[Run], found: Sequence[Triples], triples: np.ndarray, names: Sequence[str]
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "run": run.name,
+            "at": names[at],
+            "b": names[b],
+            "c": names[c],
+            **{field: _finite(getattr(each, field)[i]) for field in Triples._fields if field != "table"},
+        }
+        for run, each in zip(runs, found, strict=True)
+        for i, (at, b, c) in enumerate(triples)
+    ]
 
 
 def _warnings(

@@ -3,7 +3,7 @@
 import csv
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
@@ -77,7 +77,7 @@ class Solved:
 
     means: np.ndarray
     pairs: np.ndarray
-    """Rows of `means`, (pairs, 2)."""
+    """Rows of `means`, (pairs, 2); rows that no pair names may be undefined."""
     table: GeodesicTable
     estimator: Estimator
 
@@ -140,17 +140,23 @@ def solve_split_pairs(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Solved:
     """Pairs of a split's items solved by a run, from the run's store when it holds them, else computed and stored."""
-    path = run.geodesics / f"{_question(run, items, pairs, settings)}.npz"
+    used, local = np.unique(pairs, return_inverse=True)
+    local = local.reshape(pairs.shape)
+    path = run.geodesics / f"{_question(run, items[used], local, settings)}.npz"
     if path.exists():
         with np.load(path, allow_pickle=False) as stored:
             fields = {name: stored[name] for name in GeodesicTable._fields}
             estimator = Estimator(settings.estimator, float(stored["estimator_weight"]))
-            return Solved(stored["means"], pairs, GeodesicTable(**fields), estimator)
-    solved = solve_pairs(load_model(run), items, pairs, settings, training, progress)
-    write_text(path.with_suffix(".csv"), to_csv(pair_rows(solved.table, pairs, names, settings)))
-    kept = {"means": solved.means, "pairs": pairs, "estimator_weight": np.asarray(solved.estimator.weight)}
-    write_npz(path, {**solved.table._asdict(), **kept})
-    return solved
+            known = Solved(stored["means"], local, GeodesicTable(**fields), estimator)
+    else:
+        known = solve_pairs(load_model(run), items[used], local, settings, training, progress)
+        rows = pair_rows(known.table, local, [names[i] for i in used], settings)
+        write_text(path.with_suffix(".csv"), to_csv(rows))
+        kept = {"means": known.means, "pairs": local, "estimator_weight": np.asarray(known.estimator.weight)}
+        write_npz(path, {**known.table._asdict(), **kept})
+    means = np.full((len(items), known.means.shape[1]), np.nan, known.means.dtype)
+    means[used] = known.means
+    return replace(known, means=means, pairs=pairs)
 
 
 def _question(run: Run, items: np.ndarray, pairs: np.ndarray, settings: Geodesic) -> str:

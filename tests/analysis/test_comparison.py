@@ -15,7 +15,7 @@ from identmetric_cli.analysis import (
 
 PAIRED = ["difference", "difference_se", "t", "df", "p_less", "wilcoxon_p", "effect", "ci95"]
 FIELDS = [
-    *["name", "pairs", "mean", "mean_cv", "median_cv", "iqr_cv", "cv_ratio", *PAIRED],
+    *["name", "pairs", "dispersion", "mean", "mean_sd", "mean_cv", "median_cv", "iqr_cv", "cv_ratio", *PAIRED],
     *["icc_a1", "icc_c1", "spearman", "kendall_w", "warnings"],
 ]
 
@@ -104,7 +104,8 @@ def test_what_is_undefined_is_none(tables):
     for name, pairs, mean in (("nothing", 0, None), ("zero", 30, 0.0)):
         row = rows[name].as_dict()
         assert (row.pop("pairs"), row.pop("mean"), row.pop("df")) == (pairs, mean, 0)
-        assert row.pop("name") == name
+        assert (row.pop("name"), row.pop("dispersion")) == (name, "cv")
+        assert row.pop("mean_sd") == mean
         assert row.pop("warnings")
         assert set(row.values()) == {None}
 
@@ -166,3 +167,22 @@ def test_rows_are_frozen_and_keep_the_given_order(tables):
     assert rows == summarise(tables)
     with pytest.raises(FrozenInstanceError):
         rows[0].mean = 0.0
+
+
+def test_standard_deviations_in_place_of_coefficients_of_variation(tables):
+    angles = {"angle": tables["geodesic_length"] * 10, "angle_latent": tables["euclidean_latent"] * 10}
+    angle, latent = summarise(angles, baseline="angle_latent", dispersion="sd")
+    spread = {name: table.std(axis=0, ddof=1) for name, table in angles.items()}
+    assert angle.mean_sd == pytest.approx(spread["angle"].mean())
+    assert (angle.mean_cv, angle.median_cv, angle.iqr_cv) == (None, None, None)
+    assert angle.cv_ratio == pytest.approx(spread["angle"].mean() / spread["angle_latent"].mean())
+    assert angle.t == paired_test(spread["angle"], spread["angle_latent"]).t
+    assert latent.t is None
+    np.testing.assert_allclose(angle.cv, spread["angle"])
+
+
+def test_measures_around_zero_have_a_standard_deviation(tables):
+    curvature = tables["geodesic_length"] - tables["geodesic_length"].mean()
+    (row,) = summarise({"curvature": curvature}, baseline="curvature", dispersion="sd")
+    assert row.warnings == ()
+    assert row.spearman == summarise(tables)[0].spearman

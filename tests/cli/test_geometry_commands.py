@@ -10,6 +10,9 @@ from PIL import Image
 
 from identmetric_cli.data import load_dataset
 from identmetric_cli.geometry import Status
+from identmetric_cli.report.html import ON_TRIPLES
+
+ON_PAIRS = ["geodesic_length", "euclidean_latent", "euclidean_latent_scaled", "euclidean_decoded"]
 
 
 @pytest.fixture(scope="module")
@@ -114,12 +117,64 @@ def test_compare_document(comparison, runs):
     assert [run["name"] for run in document["runs"]] == ["debug-s0", "debug-s1", "debug-s2"]
     assert document["pairs"] == 20
     by_name = {measure["name"]: measure for measure in document["measures"]}
-    assert list(by_name) == ["geodesic_length", "euclidean_latent", "euclidean_latent_scaled", "euclidean_decoded"]
+    assert list(by_name) == [*ON_PAIRS, *ON_TRIPLES]
     for key in ("mean", "mean_cv", "median_cv", "cv_ratio", "t", "df", "p_less", "wilcoxon_p", "ci95"):
         assert by_name["geodesic_length"][key] is not None, key
     assert by_name["geodesic_length"]["df"] == 19
     assert by_name["euclidean_latent"]["t"] is None
     assert any("3 runs" in warning for warning in document["warnings"])
+
+
+def test_compare_speaks_of_angles_areas_and_curvatures(comparison):
+    folder, document = comparison
+    assert document["triples"] == 20
+    rows = list(csv.DictReader((folder / "triples.csv").read_text().splitlines()))
+    assert len(rows) == 60
+    assert all(len({row["at"], row["b"], row["c"]}) == 3 for row in rows)
+    pairs = list(csv.DictReader((folder / "pairs.csv").read_text().splitlines()))
+    assert [(row["at"], row["b"]) for row in rows] == [(row["a"], row["b"]) for row in pairs]
+    by_name = {measure["name"]: measure for measure in document["measures"]}
+    for name, unit in (("angle", "sd"), ("volume", "cv"), ("curvature", "sd")):
+        table = np.array([float(row[name]) for row in rows]).reshape(3, 20)
+        sd = table.std(axis=0, ddof=1)
+        assert by_name[name]["mean_sd"] == pytest.approx(sd.mean(), rel=1e-6)
+        assert by_name[name]["dispersion"] == unit
+        if unit == "cv":
+            assert by_name[name]["mean_cv"] == pytest.approx((sd / table.mean(axis=0)).mean(), rel=1e-6)
+    angles = np.array([float(row["angle"]) for row in rows])
+    assert angles.min() > 0 and angles.max() < 180 and np.ptp(angles) > 20
+    assert by_name["angle"]["t"] is not None and by_name["angle_latent"]["t"] is None
+    assert by_name["curvature"]["t"] is None
+
+
+def test_angles_and_areas_are_those_that_geodesic_tells(program, comparison, runs, tmp_path):
+    folder, _ = comparison
+    row = next(csv.DictReader((folder / "triples.csv").read_text().splitlines()))
+    names = [row[key] for key in ("at", "b", "c")]
+    found = program.json("geodesic", *names, "--run", runs / row["run"], "-o", tmp_path)
+    assert found["angles"][0]["degrees"] == pytest.approx(float(row["angle"]), rel=1e-3)
+    assert found["volumes"][0]["volume"] == pytest.approx(float(row["volume"]), rel=1e-3)
+
+
+def test_compare_without_triples(program, comparison, runs, tmp_path):
+    found = program.json("compare", runs, "--random-pairs", 20, "--random-triples", 0, "-o", tmp_path)
+    assert found["triples"] == 0 and [measure["name"] for measure in found["measures"]] == ON_PAIRS
+    assert "Angles" not in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.parametrize("estimator", ["conformal", "mean", "independent"])
+def test_every_estimator_compares(estimator, program, runs, tmp_path):
+    arguments = ("--random-pairs", 4, "--random-triples", 2, "--estimator", estimator, "--nodes", 8)
+    found = program.json("compare", runs, *arguments, "-o", tmp_path)
+    assert found["estimator"] == estimator and found["statuses"] == {"converged": 12}
+    assert found["triples"] == (0 if estimator == "independent" else 2)
+
+
+def test_more_starts_and_gaps_are_in_the_table(program, runs, tmp_path):
+    found = program.json("geodesic", "--random-pairs", 2, "--starts", 3, "--runs-dir", runs, "-o", tmp_path)
+    for row in found["pairs"]:
+        assert row["start_spread"] >= 0 and row["smallest_singular_value"] > 0
+        assert row["crosses_gap"] == (row["disagreement_ratio"] > 1) and row["disagreement"] > 0
 
 
 def test_compare_numbers_follow_from_its_table(comparison):
