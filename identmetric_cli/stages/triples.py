@@ -60,8 +60,8 @@ def solve_triples(
     )
     vectors = np.stack([solved.table.velocity[:count, 0], more.table.velocity[:, 0]], axis=1)
     converged = solved.table.converged[:count] & more.table.converged
-    origins = more.means[triples[:, 0]]
-    straight = more.means[triples[:, 1:]] - origins[:, None]
+    origins = solved.means[triples[:, 0]]
+    straight = np.stack([solved.means[triples[:, 1]], more.means[triples[:, 2]]], axis=1) - origins[:, None]
     flat = straight @ np.swapaxes(straight, 1, 2)
     with jax.enable_x64(settings.dtype == "float64"):
         decode = as_decoders(load_model(run), np.dtype(settings.dtype))

@@ -142,6 +142,7 @@ def test_compare_speaks_of_angles_areas_and_curvatures(comparison):
         if unit == "cv":
             assert by_name[name]["mean_cv"] == pytest.approx((sd / table.mean(axis=0)).mean(), rel=1e-6)
     angles = np.array([float(row["angle"]) for row in rows])
+    assert all(row[name] for row in rows for name in row)
     assert angles.min() > 0 and angles.max() < 180 and np.ptp(angles) > 20
     assert by_name["angle"]["t"] is not None and by_name["angle_latent"]["t"] is None
     assert by_name["curvature"]["t"] is None
