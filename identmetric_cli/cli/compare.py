@@ -10,6 +10,7 @@ from rich.text import Text
 
 from identmetric_cli.cli.console import Output, table
 from identmetric_cli.cli.options import (
+    CheckGauge,
     GeometryOptions,
     OutputFolder,
     PairSeed,
@@ -33,6 +34,7 @@ def command(
         int, typer.Option("--random-triples", min=0, help="Triples for angles, areas and curvatures.")
     ] = 50,
     output: OutputFolder = Path("comparison"),
+    check_gauge: CheckGauge = False,
     strict: Strict = False,
     *,
     geometry: GeometryOptions,
@@ -62,6 +64,7 @@ def command(
         settings,
         pair_seed=None if pairs else pair_seed,
         triples=triples,
+        gauge=check_gauge,
         output=output,
         argv=["identmetric", *sys.argv[1:]],
         reporter=out,
@@ -76,7 +79,7 @@ def command(
 def show(console: Console, result) -> None:
     """The table of measures, the runs, and where the report is."""
     from identmetric_cli.report.html import ON_TRIPLES, headline
-    from identmetric_cli.report.tables import number
+    from identmetric_cli.report.tables import gauge_sentence, number
 
     by_name = {measure["name"]: measure for measure in result.measures}
     rows = [
@@ -129,4 +132,6 @@ def show(console: Console, result) -> None:
     console.print(table(["run", "test ELBO", "SE", "test MSE"], runs))
     console.print()
     console.print(Text(headline(by_name["geodesic_length"], by_name["euclidean_latent"], len(result.runs))))
+    if result.gauge:
+        console.print(Text(gauge_sentence(result.gauge)))
     console.print(Text(f"report  {result.files['report']}"))

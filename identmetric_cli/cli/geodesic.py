@@ -10,6 +10,7 @@ from rich.text import Text
 from identmetric_cli.cli.console import Output, table
 from identmetric_cli.cli.options import (
     AllPairs,
+    CheckGauge,
     GeometryOptions,
     OutputFolder,
     PairSeed,
@@ -38,6 +39,7 @@ def command(
     random_pairs: RandomPairs = None,
     pair_seed: PairSeed = 101,
     all_pairs: AllPairs = None,
+    check_gauge: CheckGauge = False,
     strict: Strict = False,
     *,
     geometry: GeometryOptions,
@@ -75,7 +77,14 @@ def command(
         else:
             wanted = asked.all_pairs(min(all_pairs, len(test)))
     result = geodesic(
-        found, chosen, wanted, settings, output=output, vertices=bool(inputs) and len(chosen.items) > 2, reporter=out
+        found,
+        chosen,
+        wanted,
+        settings,
+        output=output,
+        vertices=bool(inputs) and len(chosen.items) > 2,
+        gauge=check_gauge,
+        reporter=out,
     )
     following = [f"identmetric compare {found.path.parent}"]
     out.result(result.as_dict(), lambda console: _show(console, result), following=following)
@@ -118,6 +127,11 @@ def _show(console: Console, result) -> None:
         ]
         console.print()
         console.print(table(["at", "between", "angle (degrees)", "area spanned"], rows))
+    if result.gauge:
+        from identmetric_cli.report.tables import gauge_sentence
+
+        console.print()
+        console.print(Text(gauge_sentence(result.gauge)))
     console.print()
     for name, path in result.files.items():
         console.print(Text(f"{name:7} {path}"))

@@ -31,6 +31,10 @@ Strict = Annotated[
     bool, typer.Option("--strict", help="Exit with 4 when a pair did not converge or a warning stands.")
 ]
 
+CheckGauge = Annotated[
+    bool, typer.Option("--check-gauge", help="Recompute some geometry in other latent coordinates: does it hold?")
+]
+
 GEOMETRY = "Geometry"
 
 

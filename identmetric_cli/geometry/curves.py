@@ -15,8 +15,6 @@ from jax import Array
 from jaxtyping import Float
 
 RELATIVE_JITTER = 1e-3
-ONE_SIDED = {1: (-1, 1), 2: (-3 / 2, 2, -1 / 2), 3: (-11 / 6, 3, -3 / 2, 1 / 3)}
-"""Weights of the first nodes in a first derivative, by order."""
 
 
 def sine_basis(n: int, modes: int, nodes: int, dtype: jnp.dtype) -> Float[Array, "nodes modes"]:
@@ -50,19 +48,6 @@ def points(
     t = jnp.linspace(0.0, 1.0, basis.shape[0], dtype=starts.dtype)[:, None]
     line = (1 - t) * starts[:, None] + t * ends[:, None]
     return line + jnp.einsum("nj,pjd,ped->pne", basis, y, scale)
-
-
-def end_velocities(curve: Float[np.ndarray, "pairs nodes latent"]) -> Float[np.ndarray, "pairs 2 latent"]:
-    """Velocities with which curves leave their two ends, by one-sided differences of third order.
-
-    The derivative of the sine series would be worse: it converges slowly at the ends.
-    """
-    n = curve.shape[1] - 1
-    order = min(n, 3)
-    weights = n * np.array(ONE_SIDED[order], curve.dtype)
-    leaving = np.einsum("i,pid->pd", weights, curve[:, : order + 1])
-    arriving = np.einsum("i,pid->pd", weights, curve[:, : -order - 2 : -1])
-    return np.stack([leaving, arriving], axis=1)
 
 
 def coefficients(

@@ -21,6 +21,7 @@ from jaxtyping import Float
 from identmetric_cli.batching import in_batches
 from identmetric_cli.geometry import curves, lbfgs
 from identmetric_cli.geometry.codes import Codes, survey
+from identmetric_cli.geometry.ends import frames, leaving
 from identmetric_cli.geometry.energy import (
     decode_rows,
     disagreement_of,
@@ -273,13 +274,14 @@ def _table(
     line = np.asarray(_points(problem, 0 * y, n=nodes, nodes=nodes))
     identical = np.all(problem.starts == problem.ends, axis=1)
     fine, line = (np.where(identical[:, None, None], problem.starts[:, None], each) for each in (fine, line))
-    fine_steps, steps, variance = _along(decode, fine, size, estimator)
+    fine_steps, steps, variance, away = _along(decode, fine, size, estimator)
     (straight,) = squared_steps(decode, line, size, estimator)
     chords = length(np.asarray(steps_of(problem.decoded, estimator.chord)))
     lengths, energies = length(steps), energy(steps.astype(np.float64))
     positive = energies > 0
     safe_lengths, safe_energies = np.where(positive, lengths, 1.0), np.where(positive, energies, 1.0)
     curve = fine[:, ::2]
+    velocity, least = frames(decode, curve, away, estimator, settings.batch_size)
     disagreement = np.sqrt(variance.max(axis=1))
     most = np.sqrt(codes.disagreement.max()) if codes is not None else np.nan
     return GeodesicTable(
@@ -295,35 +297,23 @@ def _table(
         gradient=np.linalg.norm(state.gradient, axis=1) / (2 * np.sqrt(safe_energies)),
         refinement=np.abs(length(fine_steps) - lengths) / safe_lengths,
         start_spread=spread,
-        smallest_singular_value=_smallest_singular_value(decode, curve, settings),
+        smallest_singular_value=least,
         disagreement=disagreement,
         disagreement_ratio=disagreement / most if most > 0 else np.full_like(disagreement, np.nan),
         crosses_gap=disagreement > most,
         iterations=state.evaluations,
         curve=curve,
-        velocity=curves.end_velocities(curve),
+        velocity=velocity,
     )
 
 
 def _along(
     decode: tuple[Decode, ...], fine: np.ndarray, size: int, estimator: Estimator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Squared steps on 2 n and on n segments, and the members' disagreement at the nodes."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Squared steps on 2 n and on n segments, the members' disagreement at the nodes, and velocities at the ends."""
 
-    def rows(points: np.ndarray) -> tuple[Array, Array, Array]:
+    def rows(points: np.ndarray) -> tuple[Array, Array, Array, Array]:
         x = decode_rows(decode, points, size)
-        return steps_of(x, estimator), steps_of(x[:, ::2], estimator), disagreement_of(x)
+        return steps_of(x, estimator), steps_of(x[:, ::2], estimator), disagreement_of(x), leaving(x[:, ::2])
 
     return in_batches(rows, (fine,), size // fine.shape[1])
-
-
-def _smallest_singular_value(decode: tuple[Decode, ...], curve: np.ndarray, settings: Settings) -> np.ndarray:
-    """Of the Jacobian of F, at both ends and the middle of each curve."""
-    places = np.unique(np.linspace(0, curve.shape[1] - 1, 3).astype(int))
-    estimator = settings.estimator.chord
-    z = curve[:, places].reshape(-1, curve.shape[2])
-    metric = in_batches(partial(metric_tensor, decode, estimator=estimator), (z,), settings.batch_size)
-    finite = np.isfinite(metric).all(axis=(1, 2))
-    least = np.linalg.eigvalsh(np.where(finite[:, None, None], metric, 0.0))[:, 0]
-    values = np.where(finite, np.sqrt(np.maximum(least, 0.0)), np.nan)
-    return values.reshape(len(curve), -1).min(axis=1)

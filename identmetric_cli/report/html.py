@@ -9,7 +9,7 @@ import jinja2
 from PIL import Image
 
 from identmetric_cli.files import write_text
-from identmetric_cli.report.tables import number
+from identmetric_cli.report.tables import gauge_sentence, number
 
 FIGURES = {
     "cv_histograms": (
@@ -38,9 +38,9 @@ FIGURES = {
 ON_TRIPLES = {
     "angle": "degrees",
     "angle_latent": "degrees",
-    "volume": "squared data units",
-    "volume_latent": "squared latent units",
-    "curvature": "inverse squared data units",
+    "volume": "data²",
+    "volume_latent": "latent²",
+    "curvature": "1 / data²",
 }
 """Measures on triples and their units."""
 
@@ -51,7 +51,7 @@ _ENVIRONMENT = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_ENVIRONMENT.filters["number"] = number
+_ENVIRONMENT.filters |= {"number": number, "gauge_sentence": gauge_sentence}
 
 
 def write(result: dict[str, Any], provenance: dict[str, str], path: Path) -> None:

@@ -87,6 +87,17 @@ def count_statuses(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     return {status: statuses.count(status) for status in sorted(set(statuses), key=statuses.count, reverse=True)}
 
 
+def gauge_sentence(gauge: Mapping[str, Any]) -> str:
+    """What a check of the gauge found, in one sentence."""
+    names = {"distance": "distance", "angle": "angle", "volume": "area", "curvature": "curvature"}
+    parts = [f"{label} {number(gauge[name], 2)}" for name, label in names.items()]
+    return (
+        f"In other latent coordinates ({gauge['solved']} of {gauge['asked']} geodesics solved, {gauge['dtype']}) the "
+        f"largest relative changes are: {', '.join(parts)}; of latent Euclidean distance "
+        f"{number(gauge['euclidean_latent'], 2)}."
+    )
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """A number for people: `digits` significant ones; a dash for what is missing."""
     if value is None:

@@ -26,7 +26,7 @@ from identmetric_cli.report import html, plots
 from identmetric_cli.report.tables import count_statuses, pair_rows, to_csv
 from identmetric_cli.runs import Run
 from identmetric_cli.stages.assemble import load_model, load_run_data
-from identmetric_cli.stages.geodesic import draw
+from identmetric_cli.stages.geodesic import draw, gauge_check
 from identmetric_cli.stages.pairs import Solved, solve_split_pairs
 from identmetric_cli.stages.reporter import SILENT, Advance, Reporter
 from identmetric_cli.stages.triples import Triples, draw_thirds, solve_triples
@@ -63,6 +63,7 @@ class CompareResult:
     batch_size: int
     split: str
     seconds: float
+    gauge: dict[str, Any] | None
     statuses: dict[str, int]
     warnings: list[str]
     measures: list[dict[str, Any]]
@@ -80,6 +81,7 @@ def compare(
     *,
     pair_seed: int | None,
     triples: int = 50,
+    gauge: bool = False,
     output: Path,
     argv: Sequence[str] = (),
     reporter: Reporter = SILENT,
@@ -87,7 +89,8 @@ def compare(
     """Compare runs on pairs of test items and write report, tables and figures to `output`.
 
     `pairs_of(size)` gives the pairs, (pairs, 2), for a test split of `size` items; the first `triples` of them get a
-    third item, for angles, areas and curvatures at the first. Raises InputError for fewer
+    third item, for angles, areas and curvatures at the first. `gauge` checks on the first run that geometry does not
+    depend on coordinates. Raises InputError for fewer
     than two runs, or runs that were trained on different data.
     """
     began = time.perf_counter()
@@ -140,6 +143,7 @@ def compare(
         batch_size=settings.batch_size,
         split="test",
         seconds=round(time.perf_counter() - began, 3),
+        gauge=_check_gauge(runs[0], solved[0], settings, reporter) if gauge else None,
         statuses=count_statuses(rows),
         warnings=warnings,
         measures=[{"label": LABELS[summary.name], **summary.as_dict()} for summary in summaries],
@@ -212,6 +216,13 @@ def _measures(solved: Sequence[Solved]) -> dict[str, np.ndarray]:
         "euclidean_latent_scaled": scale_normalised(latent),
         "euclidean_decoded": np.stack([each.table.chord for each in solved]).astype(np.float64),
     }
+
+
+def _check_gauge(run: Run, solved: Solved, settings: Geodesic, reporter: Reporter) -> dict[str, Any]:
+    with reporter.task(f"{run.name}: other coordinates") as advance:
+        found = gauge_check(load_model(run), solved, settings)
+        advance(1, 1, "")
+    return {"run": run.name, **found}
 
 
 def _told(advance: Advance) -> Callable[[int, int], None]:

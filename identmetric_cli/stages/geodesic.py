@@ -14,6 +14,7 @@ import numpy as np
 from identmetric_cli.config import Geodesic
 from identmetric_cli.errors import InputError
 from identmetric_cli.files import write_npz, write_text
+from identmetric_cli.geometry.gauge import check_gauge
 from identmetric_cli.geometry.measures import angle, tangent_gram, volume
 from identmetric_cli.models import EnsembleVAE, as_decoders
 from identmetric_cli.report import plots
@@ -27,6 +28,7 @@ from identmetric_cli.stages.reporter import SILENT, Reporter
 SCHEMA_VERSION = 1
 STRIP = 9
 MAX_STRIPS = 12
+GAUGE_TRIPLES, GAUGE_NODES, GAUGE_RTOL, GAUGE_MAX_ITER = 2, 8, 1e-14, 1000
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class GeodesicResult:
     pairs: list[dict[str, Any]]
     angles: list[dict[str, Any]]
     volumes: list[dict[str, Any]]
+    gauge: dict[str, Any] | None
     files: dict[str, str]
 
     @property
@@ -63,15 +66,18 @@ def geodesic(
     *,
     output: Path,
     vertices: bool,
+    gauge: bool = False,
     reporter: Reporter = SILENT,
 ) -> GeodesicResult:
     """Solve pairs of inputs with the best model of a run, and write table, curves and figure to `output`.
 
-    `vertices` adds the angle at and the area spanned from every vertex of every triple. Raises InputError with
-    fewer than two inputs.
+    `vertices` adds the angle at and the area spanned from every vertex of every triple, `gauge` the largest change
+    of everything under changes of coordinates. Raises InputError with fewer than two inputs, three for `gauge`.
     """
     if len(inputs.items) < 2:
         raise InputError(f"a geodesic needs two ends, got {len(inputs.items)} items", "name two images or more")
+    if gauge and len(inputs.items) < 3:
+        raise InputError(f"--check-gauge needs three items for angles, got {len(inputs.items)}", "name a third")
     began = time.perf_counter()
     model = load_model(run)
     with reporter.task(f"{len(pairs)} geodesics") as advance:
@@ -81,6 +87,11 @@ def geodesic(
     angle_rows, volume_rows = [], []
     if vertices and solved.estimator.is_metric:
         angle_rows, volume_rows = _at_vertices(model, solved, inputs.names, settings)
+    changes = None
+    if gauge:
+        with reporter.task("other coordinates") as advance:
+            changes = gauge_check(model, solved, settings)
+            advance(1, 1, "")
     seconds = round(time.perf_counter() - began, 3)
     files = {
         "table": str(output / "geodesics.csv"),
@@ -112,10 +123,30 @@ def geodesic(
         rows,
         angle_rows,
         volume_rows,
+        changes,
         files,
     )
     write_text(output / "geodesics.json", json.dumps(result.as_dict(), indent=2, allow_nan=False) + "\n")
     return result
+
+
+def gauge_check(model: EnsembleVAE, solved: Solved, settings: Geodesic) -> dict[str, Any]:
+    """How much the geometry of the first triples changes with coordinates, in double precision on few segments."""
+    known = solved.means[np.isfinite(solved.means).all(axis=1)]
+    count = min(GAUGE_TRIPLES, len(known) // 3)
+    nodes = min(settings.nodes, GAUGE_NODES)
+    with jax.enable_x64(True):
+        found = check_gauge(
+            as_decoders(model, np.dtype("float64")),
+            known[: 3 * count].reshape(count, 3, -1).astype(np.float64),
+            estimator=solved.estimator,
+            nodes=nodes,
+            rtol=GAUGE_RTOL,
+            max_iter=GAUGE_MAX_ITER,
+            tries=1,
+        )
+    values = {key: plain(value) for key, value in found._asdict().items()}
+    return {**values, "nodes": nodes, "dtype": "float64", "rtol": GAUGE_RTOL}
 
 
 def _training_items(run: Run, reporter: Reporter) -> np.ndarray | None:

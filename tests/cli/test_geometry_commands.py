@@ -178,6 +178,24 @@ def test_more_starts_and_gaps_are_in_the_table(program, runs, tmp_path):
         assert row["crosses_gap"] == (row["disagreement_ratio"] > 1) and row["disagreement"] > 0
 
 
+def test_geometry_holds_in_other_coordinates(program, runs, tmp_path):
+    found = program.json(
+        "geodesic", "test:0", "test:1", "test:2", "--check-gauge", "--runs-dir", runs, "-o", tmp_path
+    )
+    gauge = found["gauge"]
+    assert gauge["solved"] == gauge["asked"] == 2
+    assert max(gauge["distance"], gauge["angle"], gauge["volume"]) < 1e-5 and gauge["curvature"] < 1e-3
+    assert gauge["euclidean_latent"] > 0.1
+    error = program.error("geodesic", "test:0", "test:1", "--check-gauge", "--runs-dir", runs, code=65)
+    assert "three items" in error["message"]
+
+
+def test_the_report_tells_of_other_coordinates(program, runs, tmp_path):
+    arguments = ("--random-pairs", 4, "--random-triples", 0, "--check-gauge", "-o", tmp_path)
+    assert program.json("compare", runs, *arguments)["gauge"]["run"] == "debug-s0"
+    assert "In other latent coordinates" in (tmp_path / "report.html").read_text()
+
+
 def test_compare_numbers_follow_from_its_table(comparison):
     folder, document = comparison
     rows = list(csv.DictReader((folder / "pairs.csv").read_text().splitlines()))

@@ -9,11 +9,13 @@ from identmetric_cli.geometry import (
     Estimator,
     angles,
     exponential_map,
+    geodesics,
     logarithmic_map,
     metric_tensor,
     volumes,
 )
-from identmetric_cli.geometry.curves import end_velocities, points, scaling, sine_basis
+from identmetric_cli.geometry.curves import points, scaling, sine_basis
+from identmetric_cli.geometry.ends import frames, leaving
 from identmetric_cli.geometry.maps import latent_map
 
 TIGHT = {"nodes": 12, "batch_size": 4, "rtol": 1e-11, "max_iter": 300}
@@ -87,12 +89,27 @@ def test_scaling_makes_the_hessian_twice_the_identity(rng, x64):
     assert values.min() > 1.95 and values.max() < 2 + 1e-9
 
 
-def test_velocities_are_exact_for_cubics(rng):
-    coefficients = rng.normal(size=(4, 2))
-    t = np.linspace(0, 1, 9)
-    curve = np.einsum("it,id->td", t ** np.arange(4)[:, None], coefficients)[None]
-    expected = [coefficients[1], -(np.arange(4)[:, None] * coefficients).sum(axis=0)]
-    np.testing.assert_allclose(end_velocities(curve)[0], expected, rtol=1e-10)
+@pytest.mark.parametrize("nodes", [2, 3, 4, 9])
+def test_velocities_are_exact_for_polynomials_in_data_space(nodes, rng, x64):
+    degree = min(nodes - 1, 3)
+    coefficients = rng.normal(size=(degree + 1, 2))
+    t = np.linspace(0, 1, nodes)
+    curve = np.einsum("it,id->td", t ** np.arange(degree + 1)[:, None], coefficients)[None]
+    matrix = rng.normal(size=(2, 2, 5))
+    decode = (manifolds.linear(matrix[:1]), manifolds.linear(matrix[1:]))
+    x = np.einsum("pnd,kde->pnke", curve, matrix)
+    got, least = frames(decode, curve, np.asarray(leaving(x)), Estimator(), 1)
+    wanted = [coefficients[1], -(np.arange(degree + 1)[:, None] * coefficients).sum(axis=0)]
+    np.testing.assert_allclose(got[0], wanted, rtol=1e-9)
+    stacked = np.concatenate(list(matrix), axis=1) / np.sqrt(2)
+    np.testing.assert_allclose(least, np.linalg.svd(stacked)[1].min(), rtol=1e-9)
+
+
+def test_unresolved_directions_have_no_velocity(rng, x64):
+    starts, ends = rng.normal(size=(2, 4, 3)) / 2
+    table = geodesics(manifolds.collapsed, starts, ends, **TIGHT)
+    np.testing.assert_allclose(table.velocity[..., -1], 0, atol=1e-9)
+    assert np.abs(table.velocity[..., 0]).min() > 1e-3
 
 
 def test_area_of_a_plane_map_is_the_volume_element_in_two_dimensions(rng):
