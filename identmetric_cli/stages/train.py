@@ -17,6 +17,7 @@ from identmetric_cli import __version__, checkpoint
 from identmetric_cli.config import Config, differences
 from identmetric_cli.data import Dataset
 from identmetric_cli.errors import Interrupted, NumericalError, UsageError
+from identmetric_cli.models import EnsembleVAE
 from identmetric_cli.report import plots
 from identmetric_cli.runs import FINISHED, Run, refuse_links
 from identmetric_cli.stages.assemble import build_data, build_model, build_optimizer
@@ -76,15 +77,23 @@ def train(
             raise UsageError(
                 f"train.batch_size is {config.train.batch_size}, but there are only {len(data.train)} training items"
             )
+        model = build_model(config, data.shape, seed)
         run.write_config(config)
         run.update(status="running", seed=seed, argv=list(argv), **_environment(data))
-        return _train(config, seed, run, data, reporter, stop)
+        return _train(config, seed, run, data, model, reporter, stop)
 
 
-def _train(config: Config, seed: int, run: Run, data: Dataset, reporter: Reporter, stop: StopRequest) -> TrainResult:
+def _train(
+    config: Config,
+    seed: int,
+    run: Run,
+    data: Dataset,
+    model: EnsembleVAE,
+    reporter: Reporter,
+    stop: StopRequest,
+) -> TrainResult:
     began = time.perf_counter()
     optimizer = build_optimizer(config.train.learning_rate, config.train.gradient_clip)
-    model = build_model(config, data.shape, seed)
     graphdef = nnx.graphdef(model)
     snapshot = _restore(run, init_state(model, optimizer), reporter)
     settings = _settings(config, seed)
@@ -183,7 +192,8 @@ def _finish(
 
 
 def _check_existing(config: Config, seed: int, run: Run, *, resume: bool, overwrite: bool) -> None:
-    if not run.path.exists() or overwrite:
+    # A run that was refused before it began has left its lock and nothing else.
+    if overwrite or not run.path.exists() or [each.name for each in run.path.iterdir()] == [".lock"]:
         return
     if not resume:
         raise UsageError(

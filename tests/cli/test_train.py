@@ -64,6 +64,12 @@ def test_an_existing_run_is_left_alone(program, runs):
     assert (runs / "debug-s0" / "run.json").read_bytes() == before
 
 
+def test_what_was_refused_is_not_in_the_way(program, tmp_path):
+    scales = ("--set", "model.decoder_scales=[1,1]", "--set", "model.decoder_channels=[8,8]")
+    assert "2 pixels" in program.error("train", "debug", *scales, "--runs-dir", tmp_path, code=2)["message"]
+    program("train", "debug", "--set", "train.epochs=1", "--runs-dir", tmp_path)
+
+
 def test_resuming_a_finished_run_trains_nothing(program, runs):
     before = state_hash(runs / "debug-s0")
     [document] = program.json("train", "debug", "--resume", "--runs-dir", runs)
