@@ -65,6 +65,7 @@ _GEOMETRY_OPTIONS = {
     "max_iter": _geometry(int, "Evaluations per pair and grid.", min=1),
     "rtol": _geometry(float, "Share of the energy that may still be gained."),
     "starts": _geometry(int, "Starting curves of a pair.", min=1, max=100),
+    "refine_endpoints": _geometry(bool, "Move ends to the latents nearest to their items."),
     "batch_size": _geometry(int, "Pairs solved side by side.", min=1),
     "dtype": _geometry(DtypeName, "Precision while solving."),
 }

@@ -6,6 +6,7 @@ from identmetric_cli.geometry.estimators import Estimator
 from identmetric_cli.geometry.lbfgs import Status
 from identmetric_cli.geometry.measures import angles, logarithmic_map, volumes
 from identmetric_cli.geometry.metric import metric_tensor
+from identmetric_cli.geometry.refine import refine_endpoints
 from identmetric_cli.geometry.shooting import exponential_map
 from identmetric_cli.geometry.solve import geodesics
 from identmetric_cli.geometry.table import GeodesicTable
@@ -23,6 +24,7 @@ __all__ = [
     "logarithmic_map",
     "metric_tensor",
     "parallel_transport",
+    "refine_endpoints",
     "sectional_curvature",
     "survey",
     "volumes",

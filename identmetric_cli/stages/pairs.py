@@ -13,7 +13,7 @@ from identmetric_cli.checkpoint import newest
 from identmetric_cli.config import Geodesic
 from identmetric_cli.errors import InputError, UsageError
 from identmetric_cli.files import sha256_parts, write_npz, write_text
-from identmetric_cli.geometry import Codes, Estimator, GeodesicTable, conformal, geodesics, survey
+from identmetric_cli.geometry import Codes, Estimator, GeodesicTable, conformal, geodesics, refine_endpoints, survey
 from identmetric_cli.models import EnsembleVAE, as_decoders
 from identmetric_cli.models.encode import encode as encode_items
 from identmetric_cli.report.tables import pair_rows, to_csv
@@ -110,6 +110,9 @@ def solve_pairs(
     means = encode_items(model, items)[0].astype(dtype)
     with jax.enable_x64(settings.dtype == "float64"):
         decode, codes = as_decoders(model, dtype), None
+        if settings.refine_endpoints:
+            used = np.unique(pairs)
+            means[used], _ = refine_endpoints(decode, means[used], items[used].reshape(len(used), -1))
         if training is not None:
             codes = survey(decode, encode_items(model, training[:: -(-len(training) // CODES)])[0].astype(dtype))
         estimator = estimator_of(settings, codes)

@@ -11,6 +11,8 @@ from PIL import Image
 from identmetric_cli.data import load_dataset
 from identmetric_cli.geometry import Status
 from identmetric_cli.report.html import ON_TRIPLES
+from identmetric_cli.runs import find_run
+from identmetric_cli.stages.assemble import load_model, load_run_data
 
 ON_PAIRS = ["geodesic_length", "euclidean_latent", "euclidean_latent_scaled", "euclidean_decoded"]
 
@@ -194,6 +196,19 @@ def test_the_report_tells_of_other_coordinates(program, runs, tmp_path):
     arguments = ("--random-pairs", 4, "--random-triples", 0, "--check-gauge", "-o", tmp_path)
     assert program.json("compare", runs, *arguments)["gauge"]["run"] == "debug-s0"
     assert "In other latent coordinates" in (tmp_path / "report.html").read_text()
+
+
+def test_refined_ends_decode_nearer_to_their_items(program, runs, tmp_path):
+    means = []
+    for name in ("--no-refine-endpoints", "--refine-endpoints"):
+        arguments = ("--random-pairs", 2, name, "--runs-dir", runs, "-o", tmp_path / name[2:])
+        program.json("geodesic", *arguments)
+        means.append(np.load(tmp_path / name[2:] / "curves.npz")["means"])
+    run = find_run(None, runs)
+    model, items = load_model(run), load_run_data(run).test.items
+    used = np.unique(np.load(tmp_path / "refine-endpoints" / "curves.npz")["pairs"])
+    errors = [np.square(np.asarray(model.decode(each[used])) - items[used]).sum() for each in means]
+    assert errors[1] < 0.95 * errors[0]
 
 
 def test_compare_numbers_follow_from_its_table(comparison):

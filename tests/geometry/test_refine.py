@@ -1,0 +1,45 @@
+"""Latents nearest to data, by Gauss-Newton."""
+
+import jax.numpy as jnp
+import manifolds
+import numpy as np
+import pytest
+
+from identmetric_cli.geometry import refine_endpoints
+
+
+def test_points_of_the_manifold_are_found(rng, x64):
+    z = rng.normal(size=(20, 3)) / 2
+    x = np.asarray(manifolds.sphere(jnp.asarray(z)))[0]
+    found, errors = refine_endpoints(manifolds.sphere, z + 0.1 * rng.normal(size=z.shape), x, steps=8)
+    np.testing.assert_allclose(found, z, atol=1e-9)
+    assert (errors[:, 1] < 1e-16).all() and (errors[:, 0] > 1e-6).all()
+
+
+def test_linear_ensembles_give_least_squares(rng, x64):
+    matrices = rng.normal(size=(3, 2, 5))
+    decode = tuple(manifolds.linear(matrix[None]) for matrix in matrices)
+    x, z = rng.normal(size=(4, 5)), rng.normal(size=(4, 2))
+    stacked, targets = np.concatenate(list(matrices), axis=1).T, np.tile(x, 3).T
+    wanted = np.linalg.lstsq(stacked, targets)[0].T
+    found, errors = refine_endpoints(decode, z, x, steps=8)
+    np.testing.assert_allclose(found, wanted, atol=1e-8)
+    residual = np.square(wanted @ np.concatenate(list(matrices), axis=1) - np.tile(x, 3)).sum(axis=1) / 15
+    np.testing.assert_allclose(errors[:, 1], residual, rtol=1e-8)
+
+
+def test_errors_never_grow_and_bad_rows_stay_alone(rng):
+    z = rng.normal(size=(6, 3)).astype(np.float32)
+    x = rng.normal(size=(6, 4)).astype(np.float32)
+    clean, errors = refine_endpoints(manifolds.sphere, z, x, steps=3)
+    assert (errors[:, 1] <= errors[:, 0]).all() and (errors[:, 1] < errors[:, 0]).any()
+    x[2] = np.nan
+    spoilt, _ = refine_endpoints(manifolds.sphere, z, x, steps=3)
+    np.testing.assert_array_equal(spoilt[2], z[2])
+    others = np.arange(6) != 2
+    np.testing.assert_array_equal(spoilt[others], clean[others])
+
+
+def test_shapes_are_checked():
+    with pytest.raises(ValueError, match="z must be"):
+        refine_endpoints(manifolds.sphere, np.zeros((2, 3)), np.zeros((3, 4)))
