@@ -3,6 +3,7 @@
 from identmetric_cli.geometry.codes import Codes, conformal, survey
 from identmetric_cli.geometry.curvature import sectional_curvature
 from identmetric_cli.geometry.estimators import Estimator
+from identmetric_cli.geometry.frechet import FrechetMean, frechet_mean
 from identmetric_cli.geometry.lbfgs import Status
 from identmetric_cli.geometry.measures import angles, logarithmic_map, volumes
 from identmetric_cli.geometry.metric import metric_tensor
@@ -15,11 +16,13 @@ from identmetric_cli.geometry.transport import parallel_transport
 __all__ = [
     "Codes",
     "Estimator",
+    "FrechetMean",
     "GeodesicTable",
     "Status",
     "angles",
     "conformal",
     "exponential_map",
+    "frechet_mean",
     "geodesics",
     "logarithmic_map",
     "metric_tensor",
