@@ -6,12 +6,12 @@ Every map takes any d that it makes sense for: coordinates that a surface does n
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 
+from identmetric_cli.geometry import gauge
 from identmetric_cli.types import Decode, Decoders
 
 TORUS_RADIUS = 2.0
@@ -168,36 +168,11 @@ def sphere_angle(o: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
     return np.arccos((np.cos(bc) - np.cos(ob) * np.cos(oc)) / (np.sin(ob) * np.sin(oc)))
 
 
-class Diffeomorphism(NamedTuple):
-    """Layers that scale and shift the last coordinates by functions of the first and swap them (Dinh et al. 2017)."""
-
-    scales: np.ndarray
-    shifts: np.ndarray
-
-    def __call__(self, z: Array) -> Array:
-        for scale, shift in zip(self.scales, self.shifts, strict=True):
-            first, last = z[:, : len(scale)], z[:, len(scale) :]
-            last = last * jnp.exp(0.5 * jnp.tanh(first @ scale)) + jnp.tanh(first @ shift)
-            z = jnp.concatenate([last, first], axis=1)
-        return z
-
-    def inverse(self, z: Array) -> Array:
-        for scale, shift in zip(self.scales[::-1], self.shifts[::-1], strict=True):
-            last, first = z[:, : -len(scale)], z[:, -len(scale) :]
-            last = (last - jnp.tanh(first @ shift)) * jnp.exp(-0.5 * jnp.tanh(first @ scale))
-            z = jnp.concatenate([first, last], axis=1)
-        return z
+def diffeomorphism(rng: np.random.Generator, dimension: int) -> gauge.Diffeomorphism:
+    """A random change of coordinates."""
+    return gauge.draw(dimension, int(rng.integers(2**31)), np.dtype("float64"))
 
 
-def diffeomorphism(rng: np.random.Generator, dimension: int, layers: int = 3) -> Diffeomorphism:
-    first = dimension // 2
-    return Diffeomorphism(*rng.normal(size=(2, layers, first, dimension - first)) / np.sqrt(2 * dimension))
-
-
-def hidden(decode: Decode, change: Diffeomorphism) -> Decode:
+def hidden(decode: Decode, change: gauge.Diffeomorphism) -> Decode:
     """The same manifold in coordinates change(z)."""
-    return Partial(_hidden, Partial(decode), change)
-
-
-def _hidden(decode: Decode, change: Diffeomorphism, z: Array) -> Array:
-    return decode(jax.tree.map(lambda leaf: jnp.asarray(leaf, z.dtype), change).inverse(z))
+    return gauge.hidden(decode, change)[0]

@@ -24,7 +24,7 @@ from identmetric_cli.geometry.metric import members
 from identmetric_cli.geometry.solve import geodesics
 from identmetric_cli.types import Decode, Decoded, Decoders, Latents
 
-LAYERS = 4
+LAYERS = 3
 
 
 class Diffeomorphism(NamedTuple):
@@ -69,7 +69,7 @@ def draw(dimension: int, seed: int, dtype: np.dtype) -> Diffeomorphism:
     """A random change of coordinates for latents of order one."""
     generator = np.random.default_rng(seed)
     first = dimension // 2
-    couplings = generator.normal(size=(2, LAYERS, first, dimension - first)) / np.sqrt(max(first, 1))
+    couplings = generator.normal(size=(2, LAYERS, first, dimension - first)) / np.sqrt(2 * dimension)
     stretch, offset = generator.uniform(0.3, 0.6, dimension), generator.normal(size=dimension) / 4
     return Diffeomorphism(*(np.asarray(each, dtype) for each in (stretch, offset, *couplings)))
 
