@@ -100,7 +100,7 @@ def show(console: Console, result) -> None:
     console.print(
         Text(
             f"{len(result.runs)} runs, {result.pairs} pairs, {result.estimator} metric, {result.nodes} segments, "
-            f"{result.dtype}"
+            f"{result.dtype}{', refined ends' if result.refine_endpoints else ''}"
         )
     )
     console.print(table(columns, rows))

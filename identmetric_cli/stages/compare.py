@@ -60,6 +60,7 @@ class CompareResult:
     estimator: str
     nodes: int
     dtype: str
+    refine_endpoints: bool
     batch_size: int
     split: str
     seconds: float
@@ -140,6 +141,7 @@ def compare(
         estimator=settings.estimator,
         nodes=settings.nodes,
         dtype=settings.dtype,
+        refine_endpoints=settings.refine_endpoints,
         batch_size=settings.batch_size,
         split="test",
         seconds=round(time.perf_counter() - began, 3),
