@@ -29,12 +29,15 @@ def test_linear_ensembles_give_least_squares(rng, x64):
 
 
 def test_errors_never_grow_and_bad_rows_stay_alone(rng):
-    z = rng.normal(size=(6, 3)).astype(np.float32)
+    # So far out that a full Gauss-Newton step goes too far.
+    z = 3 * rng.normal(size=(6, 3)).astype(np.float32)
     x = rng.normal(size=(6, 4)).astype(np.float32)
-    clean, errors = refine_endpoints(manifolds.sphere, z, x, steps=3)
-    assert (errors[:, 1] <= errors[:, 0]).all() and (errors[:, 1] < errors[:, 0]).any()
+    clean, errors = refine_endpoints(manifolds.sphere, z, x, steps=1)
+    assert (errors[:, 1] <= errors[:, 0]).all() and (errors[:, 1] == errors[:, 0]).any()
+    clean, errors = refine_endpoints(manifolds.sphere, z, x, steps=6)
+    assert (errors[:, 1] < errors[:, 0]).all()
     x[2] = np.nan
-    spoilt, _ = refine_endpoints(manifolds.sphere, z, x, steps=3)
+    spoilt, _ = refine_endpoints(manifolds.sphere, z, x, steps=6)
     np.testing.assert_array_equal(spoilt[2], z[2])
     others = np.arange(6) != 2
     np.testing.assert_array_equal(spoilt[others], clean[others])
