@@ -1,64 +1,30 @@
-"""Images of every mode as golden arrays, and files that are refused with their name and a reason."""
+"""Images of every mode as golden arrays, shaped, written and listed."""
 
-import io
 import os
 import struct
-import subprocess
-import sys
-import warnings
 import zlib
 
 import numpy as np
 import pytest
+from pictures import (
+    COLOURS,
+    LUMA,
+    NOISE,
+    RAMP,
+    chunk,
+    deep,
+    encoded,
+    grey,
+    palette,
+    png,
+    refusal,
+    tiff,
+    translucent_palette,
+)
 from PIL import Image
 
-from identmetric_cli.data.images import FORMATS, list_images, read_image, write_png
-from identmetric_cli.errors import InputError, StorageError, UsageError
-
-RAMP = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
-COLOURS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]], np.uint8)
-LUMA = np.array([[76, 150], [29, 255]])  # ITU-R 601: 0.299 red + 0.587 green + 0.114 blue
-NOISE = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
-
-
-def encoded(image, kind, **options):
-    stream = io.BytesIO()
-    image.save(stream, kind, **options)
-    return stream.getvalue()
-
-
-def refusal(path, shape=(2, 2, 1)):
-    with pytest.raises(InputError) as caught:
-        read_image(path, shape)
-    assert caught.value.exit_code == 65
-    assert caught.value.hint
-    assert caught.value.message.startswith(f"{path}: ")
-    return caught.value.message
-
-
-def grey(*rows):
-    return Image.fromarray(np.array(rows, np.uint8))
-
-
-def palette(alpha=None):
-    """Pixels 0 1 / 2 3 of the palette of COLOURS."""
-    image = grey([0, 1], [2, 3])
-    image.putpalette(COLOURS.tobytes())
-    if alpha is not None:
-        image.info["transparency"] = alpha
-    return image
-
-
-def translucent_palette():
-    image = palette().convert("PA")
-    image.putalpha(grey([0, 255], [102, 255]))
-    return image
-
-
-def deep(mode, *values):
-    order = ">u2" if mode.endswith("B") else "<u2"
-    return Image.frombytes(mode, (len(values), 1), np.array(values, order).tobytes())
-
+from identmetric_cli.data.images import list_images, read_image, write_png
+from identmetric_cli.errors import StorageError, UsageError
 
 PALETTE = "palette replaced by its colours"
 ON_BLACK = "transparency composited on black"
@@ -68,7 +34,6 @@ DEEP = "16-bit scaled to [0, 1]"
 CMYK = "CMYK converted to RGB, without its colour profile"
 OPAQUE_AND_HALF = np.array([[[255, 0, 0, 0], [0, 255, 0, 255]], [[0, 0, 255, 102], [255, 255, 255, 255]]], np.uint8)
 INK = np.array([[[0, 255, 255, 0], [255, 0, 255, 0]], [[255, 255, 0, 0], [0, 0, 0, 0]]], np.uint8)
-
 GOLDEN = {  # image, format, channels, expected values x 255, notes
     "1": (grey([0, 255]).convert("1"), "PNG", 1, [[0, 255]], []),
     "1 in TIFF": (grey([0, 255]).convert("1"), "TIFF", 1, [[0, 255]], []),
@@ -161,16 +126,6 @@ def test_golden_values_of_every_mode(tmp_path, case):
     assert pixels.flags.c_contiguous
 
 
-def chunk(kind, data):
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def png(width, height, depth, colour, rows, *extra):
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    chunks = [chunk(b"IHDR", header), *extra, chunk(b"IDAT", rows), chunk(b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
-
-
 def test_16_bit_colour(tmp_path):
     row = np.array([65535, 0, 32768], ">u2").tobytes()
     (tmp_path / "a.png").write_bytes(png(1, 1, 16, 2, zlib.compress(b"\0" + row)))
@@ -183,16 +138,6 @@ def test_16_bit_grey_with_transparency_is_refused(tmp_path):
     key = chunk(b"tRNS", b"\x80\x00")
     (tmp_path / "a.png").write_bytes(png(1, 1, 16, 0, zlib.compress(b"\0\x80\x00"), key))
     assert "16-bit grey with transparency" in refusal(tmp_path / "a.png")
-
-
-def tiff(pixels, **tags):
-    """An uncompressed little-endian TIFF of one row of given bytes."""
-    width = tags.pop("width")
-    entries = {256: width, 257: 1, 258: 16, 259: 1, 262: 1, 273: 0, 277: 1, 278: 1, 279: len(pixels)}
-    entries |= {int(name[1:]): value for name, value in tags.items()}
-    entries[273] = 8 + 2 + 12 * len(entries) + 4
-    body = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(entries.items()))
-    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + body + bytes(4) + pixels
 
 
 UNKNOWN_WHITE = {
@@ -307,138 +252,6 @@ def test_the_picture_of_a_camera_with_a_preview_behind_it(tmp_path):
     pixels, notes = read_image(path, (1, 1, 1))
     assert round(pixels.item() * 255) == 9
     assert notes == ["first picture of several taken"]
-
-
-CUT = {
-    "PNG": ("PNG", {}),
-    "JPEG": ("JPEG", {}),
-    "JPEG, progressive": ("JPEG", {"progressive": True}),
-    "BMP": ("BMP", {}),
-    "TIFF": ("TIFF", {}),
-    "TIFF, LZW": ("TIFF", {"compression": "tiff_lzw"}),
-    "TIFF, deflate": ("TIFF", {"compression": "tiff_adobe_deflate"}),
-    "WEBP": ("WEBP", {}),
-    "WEBP, lossless": ("WEBP", {"lossless": True}),
-    "GIF": ("GIF", {}),
-    "PPM": ("PPM", {}),
-}
-# Formats that end in bytes without pixels (checksum, padding, trailer): whole without the last byte.
-WHOLE_WITHOUT_LAST_BYTE = {"PNG", "BMP", "GIF"}
-
-
-@pytest.mark.parametrize("case", CUT)
-def test_cut_files_are_refused(tmp_path, case):
-    kind, options = CUT[case]
-    path = tmp_path / "a"
-    good = encoded(Image.fromarray(NOISE), kind, **options)
-    path.write_bytes(good)
-    whole, _ = read_image(path, NOISE.shape)
-    for share in (0, 0.01, 0.1, 0.5, 0.9):
-        path.write_bytes(good[: int(share * len(good))])
-        refusal(path, NOISE.shape)
-    path.write_bytes(good[:-1])
-    if case in WHOLE_WITHOUT_LAST_BYTE:
-        np.testing.assert_array_equal(read_image(path, NOISE.shape)[0], whole)
-    else:
-        refusal(path, NOISE.shape)
-
-
-linux_only = pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is read from /proc")
-
-READER = """
-import sys, warnings
-from pathlib import Path
-warnings.simplefilter("error")
-from identmetric_cli.data.images import read_image
-from identmetric_cli.errors import InputError
-
-def peak():
-    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
-
-before = peak()
-for name in sys.argv[1:]:
-    try:
-        read_image(Path(name), (28, 28, 1))
-    except InputError as error:
-        print(error.message)
-print(peak() - before)
-"""
-
-
-def read_elsewhere(*paths):
-    """Messages of the refusals in a process of its own, its growth in MB, and what it printed on stderr."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", READER, *map(str, paths)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
-    *messages, growth = done.stdout.splitlines()
-    return messages, float(growth), done.stderr
-
-
-def bomb(side):
-    """A colour PNG of zeros: one deflated block that leaves no state behind, many times."""
-    deflate = zlib.compressobj(9)
-    start = deflate.compress(b"") + deflate.flush(zlib.Z_FULL_FLUSH)
-    block = deflate.compress(bytes(2**20)) + deflate.flush(zlib.Z_FULL_FLUSH)
-    return png(side, side, 8, 2, start + block * (side * (3 * side + 1) // 2**20 + 1))
-
-
-@linux_only
-def test_bombs_are_refused_before_memory_is_taken(tmp_path):
-    sides = (8001, 12000, 14000)
-    paths = [tmp_path / f"{side}.png" for side in sides]
-    for path, side in zip(paths, sides, strict=True):
-        path.write_bytes(bomb(side))
-        assert path.stat().st_size < 2**20
-    messages, growth, _ = read_elsewhere(*paths)
-    assert messages == [
-        f"{paths[0]}: 8001x8001 is 64.0 megapixels, at most 64 are read",
-        f"{paths[1]}: 12000x12000 is 144.0 megapixels, at most 64 are read",
-        f"{paths[2]}: far more than 64 megapixels",
-    ]
-    assert growth < 200
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        png(2**31 - 1, 2**31 - 1, 8, 2, b""),
-        png(0, 5, 8, 0, b""),
-        b"BM" + struct.pack("<IIIIiiHHIIiiII", 0, 0, 54, 40, 10**9, 10**9, 1, 24, 0, 0, 0, 0, 0, 0),
-        b"P6 60000 60000 255\n",
-        b"GIF89a" + struct.pack("<HHBBB", 65535, 65535, 0, 0, 0) + b";",
-        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 1 1\n",
-        b"words",
-        b"",
-    ],
-    ids=["png", "png without width", "bmp", "ppm", "gif", "eps", "text", "empty"],
-)
-def test_headers_alone_are_refused(tmp_path, data):
-    (tmp_path / "a").write_bytes(data)
-    refusal(tmp_path / "a")
-
-
-@pytest.mark.parametrize("kind", ["AVIF", "DDS", "ICO", "JPEG2000", "PCX", "QOI", "SGI", "TGA"])
-def test_other_formats_are_refused(tmp_path, kind):
-    (tmp_path / "a.png").write_bytes(encoded(Image.new("RGB", (16, 16)), kind))
-    assert "not an image of a known format (PNG, JPEG, BMP, TIFF, WEBP, GIF, PPM)" in refusal(tmp_path / "a.png")
-
-
-def test_paths_that_are_not_files(tmp_path):
-    os.mkfifo(tmp_path / "pipe.png")
-    assert "no such file" in refusal(tmp_path / "[/foo].png")
-    assert "a folder, where an image is wanted" in refusal(tmp_path)
-    assert "not a regular file" in refusal(tmp_path / "pipe.png")
-
-
-@pytest.mark.parametrize(
-    "name", ["[/foo].png", "[link=x].png", "=HYPERLINK.png", "a\x1b[2J\n.png", "-rf", "ü 名.png"]
-)
-def test_any_name_is_a_name(tmp_path, name):
-    path = tmp_path / name
-    write_png(path, RAMP[..., None] / 255)
-    pixels, notes = read_image(path, (3, 4, 1))
-    np.testing.assert_allclose(pixels[..., 0], RAMP / 255, atol=1e-6)
-    assert notes == []
 
 
 def test_channels_are_one_or_three(tmp_path):
@@ -573,47 +386,3 @@ def test_list_images(tmp_path):
     assert list_images(root) == [root / name for name in seen]
     (tmp_path / "link").symlink_to(root)
     assert len(list_images(tmp_path / "link")) == len(seen)
-
-
-@pytest.mark.parametrize("name", ["missing", "a.png"])
-def test_folders_that_cannot_be_listed(tmp_path, name):
-    (tmp_path / "a.png").touch()
-    with pytest.raises(InputError, match=f"{name}: cannot be listed") as caught:
-        list_images(tmp_path / name)
-    assert caught.value.hint
-
-
-@linux_only
-def test_nothing_is_printed(tmp_path):
-    """Pillow logs this one as an error, which Python prints where no handler is set."""
-    (tmp_path / "a.tif").write_bytes(tiff(b"\0", width=1, t277=8))
-    messages, _, printed = read_elsewhere(tmp_path / "a.tif")
-    assert len(messages) == 1
-    assert printed == ""
-
-
-def test_any_bytes_end_in_a_typed_error(tmp_path):
-    """Seeded damage to valid files: an array or an InputError, nothing else, and no warning."""
-    rng = np.random.default_rng(0)
-    path = tmp_path / "a"
-    for kind in FORMATS:
-        good = encoded(Image.fromarray(NOISE), kind)
-        for _ in range(60):
-            data = bytearray(good)
-            span = len(data) if rng.random() < 0.5 else 60
-            for at in rng.integers(0, span, rng.integers(1, 4)):
-                data[at] = rng.integers(0, 256)
-            path.write_bytes(data)
-            try:
-                pixels, _ = read_image(path, (9, 9, 1))
-            except InputError as error:
-                assert str(path) in error.message
-            else:
-                assert 0 <= pixels.min() <= pixels.max() <= 1
-
-
-def test_the_filters_of_warnings_are_left_as_they_were(tmp_path):
-    write_png(tmp_path / "a.png", np.zeros((2, 2, 1)))
-    before = list(warnings.filters)
-    read_image(tmp_path / "a.png", (2, 2, 1))
-    assert warnings.filters == before
