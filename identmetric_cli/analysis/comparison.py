@@ -177,7 +177,7 @@ def _caveats(
         # A standard deviation from r normal values has the relative error 1 / sqrt(2 (r - 1)).
         error = 100 / math.sqrt(2 * (runs - 1))
         caveats.append(
-            f"only {runs} runs: each {dispersion.upper()} is uncertain by about {error:.0f} %, and another run can "
+            f"only {runs} runs: each standard deviation is uncertain by about {error:.0f} %, and another run can "
             f"reverse a small difference; train {FEW_RUNS} or more"
         )
     if not complete.all():

@@ -274,8 +274,12 @@ def _warnings(
             f"{len(failed)} of {len(rows)} geodesics did not converge ({counts}); their pairs are left out of "
             "geodesic length in every run"
         )
+    concerned: dict[str, list[str]] = {}
     for summary in summaries:
-        warnings += [text for text in summary.warnings if text not in warnings]
+        for text in summary.warnings:
+            concerned.setdefault(text, []).append(LABELS[summary.name])
+    for text, labels in concerned.items():
+        warnings.append(text if len(labels) == len(summaries) else f"{', '.join(labels)}: {text}")
     return warnings
 
 

@@ -121,7 +121,7 @@ def test_one_pair_is_enough_for_a_cv(tables):
 def test_few_runs_are_warned_of_with_what_they_cost(tables, runs, error):
     for row in summarise({name: table[:runs] for name, table in tables.items()}):
         (warning,) = row.warnings
-        assert warning.startswith(f"only {runs} runs: each CV is uncertain by about {error} %")
+        assert warning.startswith(f"only {runs} runs: each standard deviation is uncertain by about {error} %")
 
 
 def test_a_mean_near_zero_is_warned_of(tables, rng):
