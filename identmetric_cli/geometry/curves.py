@@ -63,3 +63,12 @@ def coefficients(
     y = np.zeros((len(curve), modes, curve.shape[2]), curve.dtype)
     y[:, : len(j)] = np.swapaxes(np.linalg.solve(scale, np.swapaxes(c, 1, 2)), 1, 2)
     return y
+
+
+def resampled(curve: Float[np.ndarray, "pairs nodes latent"], nodes: int) -> Float[np.ndarray, "pairs nodes latent"]:
+    """Curves on nodes + 1 nodes, by their own sine modes: exact at the nodes that both have."""
+    pairs, count, dimension = curve.shape
+    scale = np.broadcast_to(np.eye(dimension, dtype=curve.dtype), (pairs, dimension, dimension))
+    basis = sine_basis(count - 1, count - 2, nodes, curve.dtype)
+    y = coefficients(curve, scale, count - 2)
+    return np.asarray(points(curve[:, 0], curve[:, -1], scale, y, basis))
