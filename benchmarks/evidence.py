@@ -165,7 +165,7 @@ def report(folder: Path) -> None:
 def main() -> None:
     runs, folder = Path(sys.argv[1]), Path(sys.argv[2])
     for (name, decoders), count in SETTINGS.items():
-        for dimension, prefix in NAMES.items():
+        for prefix in NAMES.values():
             for seed in SEEDS:
                 run = Run(runs / f"{prefix}-s{seed}")
                 path = folder / f"{run.name}-{name}-K{decoders}.npz"
