@@ -255,6 +255,8 @@ def _describe(fault: Any) -> str:
     location = [part for part in location if part.isidentifier() or part.isdigit()]
     key = ".".join(location)
     if fault["type"] == "extra_forbidden":
+        if key in known_keys():
+            return f"{key} is not a key of this kind of {key.partition('.')[0]}"
         near = difflib.get_close_matches(key, list(known_keys()), n=1, cutoff=0.7)
         return f"{key} is not a known key" + (f", did you mean {near[0]}?" if near else "")
     message = fault["msg"].removeprefix("Value error, ")

@@ -75,11 +75,10 @@ def mlp_vae(
     seed: int,
 ) -> EnsembleVAE:
     """Fully connected networks for data of any `shape`, flattened, freshly initialised."""
-    size = math.prod(shape)
 
     def build(rngs: nnx.Rngs) -> EnsembleVAE:
-        encoder = MlpEncoder(size, latent_dim, hidden, activation, rngs=rngs)
-        members = jax.vmap(lambda keys: MlpDecoder(size, latent_dim, hidden, activation, rngs=keys))(
+        encoder = MlpEncoder(math.prod(shape), latent_dim, hidden, activation, rngs=rngs)
+        members = jax.vmap(lambda keys: MlpDecoder(shape, latent_dim, hidden, activation, rngs=keys))(
             rngs.split(decoders)
         )
         return EnsembleVAE(encoder, members)

@@ -101,17 +101,20 @@ class MlpEncoder(nnx.Module):
 
 
 class MlpDecoder(nnx.Module):
-    """Latents (points, latent) to vectors (points, data)."""
+    """Latents (points, latent) to items (points, *shape)."""
 
-    def __init__(self, size: int, latent_dim: int, hidden: Sequence[int], activation: str, *, rngs: nnx.Rngs):
+    def __init__(
+        self, shape: tuple[int, ...], latent_dim: int, hidden: Sequence[int], activation: str, *, rngs: nnx.Rngs
+    ):
         self.layers = _dense((latent_dim, *reversed(hidden)), rngs)
-        self.last = nnx.Linear(hidden[0], size, rngs=rngs)
+        self.last = nnx.Linear(hidden[0], math.prod(shape), rngs=rngs)
         self.activation = activation
+        self.shape = tuple(shape)
 
-    def __call__(self, z: Float[Array, "points latent"]) -> Float[Array, "points data"]:
+    def __call__(self, z: Float[Array, "points latent"]) -> Float[Array, "points *data"]:
         for layer in self.layers:
             z = ACTIVATIONS[self.activation](layer(z))
-        return self.last(z)
+        return self.last(z).reshape(-1, *self.shape)
 
 
 def strided_convolution(

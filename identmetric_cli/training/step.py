@@ -77,7 +77,7 @@ def make_step(
         model = nnx.merge(graphdef, parameters)
         mean, log_variance = model.encode(x)
         z = reparametrise(mean, log_variance, jax.random.normal(key, mean.shape))
-        decoded = model.decode_split(z).reshape(x.shape)
+        decoded = model.decode_split(z)
         size = x[0].size
         error = squared_error(x, decoded).mean() / size
         kl = kl_divergence(mean, log_variance).mean()
@@ -123,9 +123,9 @@ def make_evaluate(graphdef: Any, *, every_decoder: bool) -> Callable[..., tuple[
         z = reparametrise(mean, log_variance, noise)
         if every_decoder:
             decoded = model.decode(z)
-            error = jax.vmap(lambda member: squared_error(x, member.reshape(x.shape)))(decoded).mean(axis=0)
+            error = jax.vmap(lambda member: squared_error(x, member))(decoded).mean(axis=0)
         else:
-            error = squared_error(x, model.decode_split(z).reshape(x.shape))
+            error = squared_error(x, model.decode_split(z))
         return error, kl_divergence(mean, log_variance)
 
     return evaluate

@@ -177,3 +177,16 @@ def test_dry_run_writes_nothing(program, tmp_path):
     plan = program.json("train", "debug", "--seeds", "0-2,7", "--dry-run", "--runs-dir", tmp_path / "runs")
     assert [each["seed"] for each in plan] == [0, 1, 2, 7]
     assert not (tmp_path / "runs").exists()
+
+
+def test_fully_connected_networks_see_images_too(program, tmp_path):
+    config = tmp_path / "flat.toml"
+    config.write_text(
+        '[data]\nsource = "digits"\nlimit = 200\n[model]\nnetwork = "mlp"\nlatent_dim = 2\ndecoders = 2\nhidden = [16]\n'
+        "[train]\nepochs = 1\nbatch_size = 32\n[geodesic]\nnodes = 4\n"
+    )
+    program("train", config, "--runs-dir", tmp_path / "runs")
+    assert (tmp_path / "runs" / "flat-s0" / "figures" / "reconstructions.png").exists()
+    output = tmp_path / "geodesics"
+    program("geodesic", "test:0", "test:1", "--runs-dir", tmp_path / "runs", "-o", output)
+    assert (output / "geodesics.png").exists()
