@@ -7,16 +7,16 @@ to node i + 1 has the squared length
     conformal     (1 + weight (v_i + v_i+1) / 2) x expected                       metric (1 + weight v) x expected
     mean          |m_i+1 - m_i|^2                                                 metric J_m^T J_m
     independent   |m_i+1 - m_i|^2 + v_i + v_i+1                                   none
+    paper         |f_l,i+1 - f_k,i|^2, members k, l drawn for every node          none
 
-`independent` is the exact expectation of the estimator of Syrota et al. (2025), who decode every node with a decoder
-drawn anew. Its disagreement terms do not shrink with the step: its energy grows like n^2, its length like n, and the
-length from a point to itself is not zero. It is a regularised cost of paths, not a length; the other three are
-lengths. `conformal` avoids disagreement too, and is a metric: v is a scalar on the manifold, the same in every
-parametrisation.
+`paper` is the estimator of Syrota et al. (2025) as published, `independent` its exact expectation. Their disagreement
+does not shrink with the step: energies grow like n^2, lengths like n, and the length from a point to itself is not
+zero. They are regularised costs of paths, not lengths; the other three are lengths. `conformal` avoids disagreement
+too, and is a metric: v is a scalar on the manifold, the same in every parametrisation.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import jax
@@ -24,16 +24,22 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-NAMES = ("expected", "conformal", "mean", "independent")
+NAMES = ("expected", "conformal", "mean", "independent", "paper")
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=("weight",), meta_fields=("name",))
+@partial(jax.tree_util.register_dataclass, data_fields=("weight", "seed", "draw"), meta_fields=("name",))
 @dataclass(frozen=True)
 class Estimator:
-    """One of `NAMES`; `weight` is that of the disagreement in `conformal`, in inverse squared data units."""
+    """One of `NAMES`; `weight` is that of the disagreement in `conformal`, in inverse squared data units.
+
+    `seed` and `draw` decide which members `paper` draws. All curves of a call share them, so that what comes of a
+    curve depends on that curve alone.
+    """
 
     name: str = "expected"
     weight: float | Array = 0.0
+    seed: int | Array = 0
+    draw: int | Array = 0
 
     def squared_steps(self, x: Float[Array, "decoders *curves nodes data"]) -> Float[Array, "*curves segments"]:
         """Squared length of every step from node to node."""
@@ -43,6 +49,11 @@ class Estimator:
                 return steps
             v = disagreement(x)
             return (1 + 0.5 * self.weight * (v[..., 1:] + v[..., :-1])) * steps
+        if self.name == "paper":
+            nodes = jnp.arange(x.shape[-2])
+            key = jax.random.fold_in(jax.random.key(self.seed), self.draw)
+            members = jax.random.randint(key, nodes.shape, 0, len(x))
+            return _squares(jnp.diff(jnp.moveaxis(x[members, ..., nodes, :], 0, -2), axis=-2))
         steps = _squares(jnp.diff(x.mean(axis=0), axis=-2))
         if self.name == "mean":
             return steps
@@ -52,7 +63,16 @@ class Estimator:
     @property
     def is_metric(self) -> bool:
         """Whether steps are lengths of a Riemannian metric."""
-        return self.name != "independent"
+        return self.name not in ("independent", "paper")
+
+    @property
+    def expectation(self) -> "Estimator":
+        """What the estimator is on average: itself, unless members are drawn."""
+        return Estimator("independent") if self.name == "paper" else self
+
+    def redrawn(self, draw: int) -> "Estimator":
+        """The estimator with members drawn anew, where it draws any."""
+        return replace(self, draw=draw)
 
     def require_metric(self) -> None:
         """Raises ValueError for what is not a metric."""
@@ -69,7 +89,7 @@ class Estimator:
     ) -> Float[Array, "points m m"]:
         """Inner products of m vectors at every point, from their images under the members' Jacobians.
 
-        `decoded()` gives the members at the points, (decoders, points, data). Raises ValueError for `independent`.
+        `decoded()` gives the members at the points, (decoders, points, data). Raises ValueError without a metric.
         """
         self.require_metric()
         if self.name == "mean":

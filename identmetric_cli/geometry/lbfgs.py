@@ -9,6 +9,8 @@ rules, all relative to its own energy:
     nonfinite   energy or gradient at the start are not finite
     degenerate  the energy is no more than rounding makes, although the ends differ
 
+A method that makes its own directions, as GEORCE does, proposes them: then the line search and the rules remain.
+
 Nocedal and Wright, Numerical Optimization (2006), algorithms 3.1 and 7.4.
 """
 
@@ -55,10 +57,10 @@ class State(NamedTuple):
     status: Int[Array, ""]
 
 
-def start(y: Float[Array, " size"]) -> State:
-    """A row that begins at `y`."""
+def start(y: Float[Array, " size"], memory: int = MEMORY) -> State:
+    """A row that begins at `y`; one of proposals needs no memory."""
     zeros, none = jnp.zeros_like(y), jnp.zeros((), y.dtype)
-    memory = jnp.zeros((MEMORY, y.size), y.dtype)
+    memory = jnp.zeros((memory, y.size), y.dtype)
     return State(
         y,
         none,
@@ -90,15 +92,16 @@ def advance(
     floor: Float[Array, ""] | float,
     rtol: float,
     max_iter: int,
+    proposal: Float[Array, " size"] | None = None,
 ) -> State:
     """Take or refuse the trial point, whose energy and gradient are given. A row that has ended stays as it is.
 
-    Energies up to `floor` are rounding.
+    Energies up to `floor` are rounding. `proposal` is the direction to go on in from the trial point.
     """
     finite = jnp.isfinite(energy) & jnp.all(jnp.isfinite(gradient))
     slope = jnp.vdot(state.gradient, state.direction)
     descends = energy <= state.energy + SUFFICIENT_DECREASE * state.step * slope
-    accepted = _accept(state, energy, gradient)
+    accepted = _accept(state, energy, gradient, proposal)
     refused = _refuse(state)
     new = where(finite & (state.fresh | descends), accepted, refused)
     new = new._replace(evaluations=state.evaluations + 1, fresh=jnp.asarray(False))
@@ -110,8 +113,11 @@ def advance(
     return where(state.status == Status.running, new._replace(status=ended.astype(state.status.dtype)), state)
 
 
-def _accept(state: State, energy: Array, gradient: Array) -> State:
+def _accept(state: State, energy: Array, gradient: Array, proposal: Array | None) -> State:
     point = trial(state)
+    if proposal is not None:
+        taken = {"y": point, "energy": energy, "gradient": gradient, "direction": proposal}
+        return state._replace(**taken, step=jnp.ones_like(state.step))
     step, change = point - state.y, gradient - state.gradient
     floor = jnp.finfo(point.dtype).eps * jnp.linalg.norm(step) * jnp.linalg.norm(change)
     usable = ~state.fresh & (jnp.vdot(step, change) > floor)
@@ -143,7 +149,7 @@ def _refuse(state: State) -> State:
 
 
 def _memory_is_empty(state: State) -> Bool[Array, ""]:
-    return ~jnp.any(state.steps[-1])
+    return ~jnp.any(state.steps[-1:])
 
 
 def _inverse_hessian_product(q: Array, steps: Array, changes: Array) -> Array:

@@ -34,9 +34,21 @@ class Problem(NamedTuple):
 
 
 def starting_curves(
+    problem: Problem, family: str, nodes: int, tries: int, codes: Codes | None, estimator: Estimator
+) -> Float[np.ndarray, "tries*pairs size latent"]:
+    """Variables y of `tries` starting curves a pair, all pairs of the first try first."""
+    starts = _in_modes(problem, nodes, tries, codes, estimator)
+    if family == "modes":
+        return np.concatenate(starts)
+    basis = curves.basis("modes", nodes, nodes - 1, nodes, problem.starts.dtype)
+    size = curves.count(family, nodes)
+    nodewise = [np.asarray(curves.points(*problem[:3], y, basis)) for y in starts]
+    return np.concatenate([curves.coefficients(family, curve, problem.scale, size) for curve in nodewise])
+
+
+def _in_modes(
     problem: Problem, nodes: int, tries: int, codes: Codes | None, estimator: Estimator
-) -> Float[np.ndarray, "tries*pairs modes latent"]:
-    """Coefficients of `tries` starting curves a pair, all pairs of the first try first."""
+) -> list[Float[np.ndarray, "pairs modes latent"]]:
     pairs, dimension = problem.starts.shape
     modes = nodes - 1
     starts = [np.zeros((pairs, modes, dimension), problem.starts.dtype)]
@@ -49,7 +61,7 @@ def starting_curves(
         starts.append((size * bend / max(np.linalg.norm(bend), 1e-30)).astype(problem.starts.dtype))
     if codes is not None and tries > 2:
         paths = graph_curves(codes, problem.starts, problem.ends, problem.decoded, nodes, estimator)
-        y = curves.coefficients(paths, problem.scale, modes)
+        y = curves.coefficients("modes", paths, problem.scale, modes)
         y[:, GRAPH_MODES:] = 0
         starts.append(y)
-    return np.concatenate(starts)
+    return starts

@@ -182,7 +182,8 @@ def test_dry_run_writes_nothing(program, tmp_path):
 def test_fully_connected_networks_see_images_too(program, tmp_path):
     config = tmp_path / "flat.toml"
     config.write_text(
-        '[data]\nsource = "digits"\nlimit = 200\n[model]\nnetwork = "mlp"\nlatent_dim = 2\ndecoders = 2\nhidden = [16]\n'
+        '[data]\nsource = "digits"\nlimit = 200\n'
+        '[model]\nnetwork = "mlp"\nlatent_dim = 2\ndecoders = 2\nhidden = [16]\n'
         "[train]\nepochs = 1\nbatch_size = 32\n[geodesic]\nnodes = 4\n"
     )
     program("train", config, "--runs-dir", tmp_path / "runs")

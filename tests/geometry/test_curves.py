@@ -18,7 +18,7 @@ def family(rng, x64):
 def test_ends_are_exact(rng, dtype):
     starts, ends, y = (rng.normal(size=(PAIRS, *shape)).astype(dtype) for shape in ((2,), (2,), (MODES, 2)))
     scale = np.broadcast_to(100 * np.eye(2, dtype=dtype), (PAIRS, 2, 2))
-    curve = np.asarray(curves.points(starts, ends, scale, y, curves.sine_basis(9, MODES, 9, dtype)))
+    curve = np.asarray(curves.points(starts, ends, scale, y, curves.basis("modes", 9, MODES, 9, dtype)))
     assert curve.dtype == dtype
     np.testing.assert_array_equal(curve[:, 0], starts)
     np.testing.assert_array_equal(curve[:, -1], ends)
@@ -26,7 +26,7 @@ def test_ends_are_exact(rng, dtype):
 
 @pytest.mark.parametrize(("n", "modes", "nodes"), [(9, 5, 9), (9, 5, 18), (4, 6, 8)])
 def test_basis_is_orthogonal_sines(n, modes, nodes, x64):
-    basis = np.asarray(curves.sine_basis(n, modes, nodes, np.dtype("float64")))
+    basis = np.asarray(curves.basis("modes", n, modes, nodes, np.dtype("float64")))
     t = np.linspace(0, 1, nodes + 1)
     for j in range(1, modes + 1):
         expected = np.sqrt(2) * np.sin(j * np.pi * t) / (j * np.pi) if j < n else 0 * t
@@ -37,7 +37,7 @@ def test_basis_is_orthogonal_sines(n, modes, nodes, x64):
 
 def test_points_follow_their_definition(family):
     starts, ends, scale, y = family
-    curve = np.asarray(curves.points(starts, ends, scale, y, curves.sine_basis(8, MODES, 8, np.dtype("float64"))))
+    curve = np.asarray(curves.points(starts, ends, scale, y, curves.basis("modes", 8, MODES, 8, np.dtype("float64"))))
     for p in range(PAIRS):
         for i, t in enumerate(np.linspace(0, 1, 9)):
             expected = (1 - t) * starts[p] + t * ends[p]

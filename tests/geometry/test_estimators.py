@@ -10,7 +10,7 @@ from identmetric_cli.geometry import Estimator, geodesics, metric_tensor
 from identmetric_cli.geometry.estimators import NAMES, disagreement
 
 DECODERS, NODES, DATA = 4, 6, 3
-METRICS = [name for name in NAMES if name != "independent"]
+METRICS = [name for name in NAMES if Estimator(name).is_metric]
 
 
 @pytest.fixture
@@ -46,6 +46,23 @@ def test_independent_steps_are_the_mean_over_all_pairs_of_members(x):
     np.testing.assert_allclose(Estimator("independent").squared_steps(x), wanted, rtol=1e-12)
 
 
+def test_paper_steps_are_independent_ones_on_average(x):
+    draws = 4000
+    drawn = jax.vmap(lambda draw: Estimator("paper", draw=draw).squared_steps(jnp.asarray(x)))(jnp.arange(draws))
+    error = np.asarray(drawn).std(axis=0) / np.sqrt(draws)
+    assert (error > 0).all()
+    difference = np.asarray(drawn).mean(axis=0) - np.asarray(Estimator("independent").squared_steps(x))
+    assert (np.abs(difference) < 4 * error).all()
+
+
+def test_paper_steps_come_from_a_seed(x):
+    one = Estimator("paper", seed=3)
+    np.testing.assert_array_equal(one.squared_steps(x), Estimator("paper", seed=3).squared_steps(x))
+    for other in (Estimator("paper", seed=4), one.redrawn(1)):
+        assert np.any(np.asarray(other.squared_steps(x)) != np.asarray(one.squared_steps(x)))
+    np.testing.assert_array_equal(one.squared_steps(x[:, :1]), one.squared_steps(x)[:1])
+
+
 @pytest.mark.parametrize("name", METRICS)
 def test_short_steps_are_measured_by_the_metric(name, rng, x64):
     decode = manifolds.ensemble(*(manifolds.bump(height) for height in (0.3, 0.7, 1.1)))
@@ -59,7 +76,7 @@ def test_short_steps_are_measured_by_the_metric(name, rng, x64):
 def test_equal_members_are_one_decoder(name, rng, x64):
     starts, ends = rng.normal(size=(2, 3, 3)) / 2
     one, three = manifolds.sphere, manifolds.ensemble(*[manifolds.sphere] * 3)
-    shape = {"nodes": 8, "batch_size": 4}
+    shape = {"nodes": 8, "batch_size": 4, "solver": "adam" if name == "paper" else "lbfgs", "max_iter": 30}
     lengths = [
         geodesics(decode, starts, ends, estimator=Estimator(name, 3.0), **shape).length for decode in (one, three)
     ]

@@ -14,7 +14,8 @@ from identmetric_cli.geometry import (
     metric_tensor,
     volumes,
 )
-from identmetric_cli.geometry.curves import points, scaling, sine_basis
+from identmetric_cli.geometry.curves import basis as curve_basis
+from identmetric_cli.geometry.curves import count, points, scaling
 from identmetric_cli.geometry.ends import frames, leaving
 from identmetric_cli.geometry.maps import latent_map
 
@@ -72,11 +73,12 @@ def test_wrong_shapes_are_refused(rng):
         angles(manifolds.sphere, np.zeros((2, 3)), np.zeros((2, 2, 4)))
 
 
-def test_scaling_makes_the_hessian_twice_the_identity(rng, x64):
+@pytest.mark.parametrize(("family", "segments"), [("modes", 5), ("spline", 10)])
+def test_scaling_makes_the_hessian_twice_the_identity(family, segments, rng, x64):
     matrix = manifolds.orthonormal(rng, 3, 5) * [[0.5], [1.0], [2.0]]
     metric = (matrix @ matrix.T)[None]
-    scale, n, modes = scaling(metric), 64, 4
-    basis = sine_basis(n, modes, n, np.float64)
+    scale, n, modes = scaling(metric), 320, count(family, segments)
+    basis = curve_basis(family, n, modes, n, np.float64)
     a, b = rng.normal(size=(2, 1, 3))
 
     def energy(y):
