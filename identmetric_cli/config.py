@@ -119,12 +119,20 @@ class Train(Section):
 
 
 class Geodesic(Section):
-    estimator: Literal["expected", "conformal", "mean", "independent"] = "expected"
+    estimator: Literal["expected", "conformal", "mean", "independent", "paper"] = "expected"
     """`expected`: the mean of the decoders' pull-back metrics; `conformal`: the same, longer where decoders disagree;
     `mean`: the pull-back metric of the mean decoder; `independent`: every node decoded by a decoder of its own, in
-    expectation, which is no length and grows with the nodes."""
+    expectation, which is no length and grows with the nodes; `paper`: the same with decoders that are really drawn,
+    as published."""
     conformal_strength: Annotated[float, Field(ge=0)] = 1.0
     """Weight of the decoders' disagreement in `conformal`, in units of its median over the training data."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Of the decoders that `paper` draws; nothing else is random."""
+    solver: Literal["lbfgs", "georce", "adam"] = "lbfgs"
+    """`lbfgs`: from coarse to fine curves, the fastest; `georce`: Rygaard and Hauberg (2025), arXiv 2505.05961;
+    `adam`: Syrota et al. (2025), for `paper` the only one."""
+    curve: Literal["modes", "spline"] = "modes"
+    """`modes`: all nodes are free; `spline`: cubic splines on ten pieces, as published."""
     nodes: Annotated[int, Field(ge=1, le=4096)] = 16
     """Segments of a curve; refinement is checked at twice as many."""
     max_iter: Annotated[int, Field(ge=1)] = 100
@@ -140,6 +148,20 @@ class Geodesic(Section):
     """Pairs solved side by side; memory grows with it, not with the number of pairs."""
     dtype: Literal["float32", "float64"] = "float32"
     """Precision of the decoders and curves while solving."""
+    learning_rate: Annotated[float, Field(gt=0)] = 0.01
+    """Of `adam`, in latent units."""
+    patience: Annotated[int, Field(ge=1)] = 100
+    """Steps of `adam` without a gain before a batch is given up."""
+    min_delta: Annotated[float, Field(ge=0)] = 1.0
+    """A gain of `adam`: the energies of a batch, added up, fall by more than this, in squared data units."""
+
+    @model_validator(mode="after")
+    def _solver_fits(self) -> "Geodesic":
+        if self.estimator == "paper" and self.solver != "adam":
+            raise ValueError('geodesic.estimator = "paper" draws decoders at every step and needs solver = "adam"')
+        if self.estimator == "independent" and self.solver == "georce":
+            raise ValueError('geodesic.solver = "georce" needs a metric, and estimator = "independent" is none')
+        return self
 
 
 class Config(Section):

@@ -35,7 +35,7 @@ CheckGauge = Annotated[
     bool, typer.Option("--check-gauge", help="Recompute some geometry in other latent coordinates: does it hold?")
 ]
 
-GEOMETRY = "Geometry"
+GEOMETRY = "Geometry (default: the run's)"
 
 
 class Estimator(StrEnum):
@@ -45,6 +45,22 @@ class Estimator(StrEnum):
     conformal = "conformal"
     mean = "mean"
     independent = "independent"
+    paper = "paper"
+
+
+class Solver(StrEnum):
+    """How geodesics are found."""
+
+    lbfgs = "lbfgs"
+    georce = "georce"
+    adam = "adam"
+
+
+class Curve(StrEnum):
+    """Families of curves."""
+
+    modes = "modes"
+    spline = "spline"
 
 
 class DtypeName(StrEnum):
@@ -55,12 +71,15 @@ class DtypeName(StrEnum):
 
 
 def _geometry(kind: type, help: str, **limits: Any) -> Any:
-    option = typer.Option(help=f"{help} (default: the run's)", rich_help_panel=GEOMETRY, **limits)
+    option = typer.Option(help=help, rich_help_panel=GEOMETRY, **limits)
     return Annotated[kind | None, option]
 
 
 _GEOMETRY_OPTIONS = {
+    "config": _geometry(str, "Preset or TOML file to take these options from, e.g. paper_geodesic."),
     "estimator": _geometry(Estimator, "What makes a length of an ensemble."),
+    "solver": _geometry(Solver, "How curves are found."),
+    "curve": _geometry(Curve, "Family of curves."),
     "nodes": _geometry(int, "Segments of a curve.", min=1, max=4096),
     "max_iter": _geometry(int, "Evaluations per pair and grid.", min=1),
     "rtol": _geometry(float, "Share of the energy that may still be gained."),
@@ -122,8 +141,13 @@ def with_output(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def geodesic_settings(base: "Geodesic", given: GeometryOptions) -> "Geodesic":
-    """The run's geodesic settings with the options that were given; raises UsageError on a value out of range."""
-    from identmetric_cli.config import validate
+    """The run's geodesic settings, or those of the preset that was given, with the options that were given.
+
+    Raises UsageError on a value out of range.
+    """
+    from identmetric_cli.config import load, validate
 
     changed = {key: str(value) if isinstance(value, StrEnum) else value for key, value in given.items()}
+    if "config" in changed:
+        base = load(changed.pop("config")).geodesic
     return validate({"geodesic": base.model_dump() | changed}, "options").geodesic

@@ -49,6 +49,8 @@ def pair_rows(
             "straight_energy": table.straight_energy[i],
             "nodes": settings.nodes,
             "estimator": settings.estimator,
+            "solver": settings.solver,
+            "curve": settings.curve,
             "starts": settings.starts,
             "refined_ends": settings.refine_endpoints,
             "dtype": settings.dtype,

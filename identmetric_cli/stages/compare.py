@@ -19,6 +19,7 @@ from identmetric_cli.config import Geodesic
 from identmetric_cli.data import Split
 from identmetric_cli.errors import InputError
 from identmetric_cli.files import write_text
+from identmetric_cli.geometry import Estimator
 from identmetric_cli.geometry.maps import latent_map
 from identmetric_cli.models import as_decoders
 from identmetric_cli.models.encode import encode as encode_items
@@ -99,7 +100,7 @@ def compare(
     data = load_run_data(runs[0])
     pairs = pairs_of(len(data.test))
     names = [f"test:{i}" for i in range(len(data.test))]
-    triples = min(triples, len(pairs)) if len(data.test) > 2 and settings.estimator != "independent" else 0
+    triples = min(triples, len(pairs)) if len(data.test) > 2 and Estimator(settings.estimator).is_metric else 0
     thirds = draw_thirds(pairs, len(data.test), triples, pair_seed or 0)
     used, local = np.unique(np.concatenate([pairs.ravel(), thirds]), return_inverse=True)
     local, local_thirds = local[: pairs.size].reshape(pairs.shape), local[pairs.size :]

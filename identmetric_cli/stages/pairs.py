@@ -13,7 +13,16 @@ from identmetric_cli.checkpoint import newest
 from identmetric_cli.config import Geodesic
 from identmetric_cli.errors import InputError, UsageError
 from identmetric_cli.files import sha256_parts, write_npz, write_text
-from identmetric_cli.geometry import Codes, Estimator, GeodesicTable, conformal, geodesics, refine_endpoints, survey
+from identmetric_cli.geometry import (
+    Codes,
+    Estimator,
+    GeodesicTable,
+    adam,
+    conformal,
+    geodesics,
+    refine_endpoints,
+    survey,
+)
 from identmetric_cli.models import EnsembleVAE, as_decoders
 from identmetric_cli.models.encode import encode as encode_items
 from identmetric_cli.report.tables import pair_rows, to_csv
@@ -85,7 +94,7 @@ class Solved:
 def estimator_of(settings: Geodesic, codes: Codes | None) -> Estimator:
     """The estimator that the settings name; raises InputError for `conformal` without a scale of disagreement."""
     if settings.estimator != "conformal":
-        return Estimator(settings.estimator)
+        return Estimator(settings.estimator, seed=settings.seed)
     if codes is None:
         raise InputError("the estimator conformal needs the training data", "restore the data, or choose expected")
     try:
@@ -121,6 +130,9 @@ def solve_pairs(
             means[pairs[:, 0]],
             means[pairs[:, 1]],
             estimator=estimator,
+            solver=settings.solver,
+            curve=settings.curve,
+            adam_rule=adam.Rule(settings.learning_rate, settings.patience, settings.min_delta),
             tries=settings.starts,
             codes=codes,
             nodes=settings.nodes,

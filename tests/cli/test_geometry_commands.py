@@ -108,6 +108,27 @@ def test_one_evaluation_is_not_presented_as_an_answer(program, runs, tmp_path):
     program(*arguments, "--strict", code=4)
 
 
+@pytest.mark.parametrize(("solver", "curve"), [("georce", "modes"), ("lbfgs", "spline"), ("adam", "spline")])
+def test_other_solvers_and_curves_agree_with_the_default(solver, curve, program, runs, tmp_path):
+    more = ("--max-iter", 1000, "--rtol", 0.01) if solver == "adam" else ()
+    here = ("geodesic", "test:0", "test:1", "test:2", "--runs-dir", runs, "--nodes", 32)
+    default = program.json(*here, "-o", tmp_path / "default")["pairs"]
+    other = program.json(*here, "--solver", solver, "--curve", curve, *more, "-o", tmp_path / "other")["pairs"]
+    for ours, theirs in zip(default, other, strict=True):
+        assert theirs["status"] == "converged"
+        assert (theirs["solver"], theirs["curve"]) == (solver, curve)
+        assert theirs["length"] == pytest.approx(ours["length"], rel=0.02)
+
+
+def test_the_published_procedure_is_a_preset(program, runs, tmp_path):
+    wanted = ("--config", "paper_geodesic", "--max-iter", 200, "--runs-dir", runs)
+    pairs = program.json("geodesic", "test:0", "test:1", *wanted, "-o", tmp_path)["pairs"]
+    assert pairs[0]["estimator"] == "paper" and pairs[0]["nodes"] == 255
+    default = program.json("geodesic", "test:0", "test:1", "--runs-dir", runs, "-o", tmp_path)["pairs"]
+    # Decoders drawn anew at each of 256 nodes disagree at each.
+    assert pairs[0]["length"] > 5 * default[0]["length"]
+
+
 def test_identical_ends_say_so(program, runs, tmp_path):
     [row] = program.json("geodesic", "test:4", "test:4", "--runs-dir", runs, "-o", tmp_path)["pairs"]
     assert row["status"] == "identical_endpoints" and row["length"] == 0
@@ -278,6 +299,9 @@ def test_a_comparison_needs_two_runs(program, runs, tmp_path):
         (("geodesic",), 2),
         (("geodesic", "test:0", "test:1", "--random-pairs", 3), 2),
         (("geodesic", "test:0", "test:1", "--rtol", "nan"), 2),
+        (("geodesic", "test:0", "test:1", "--estimator", "paper"), 2),
+        (("geodesic", "test:0", "test:1", "--estimator", "independent", "--solver", "georce"), 2),
+        (("geodesic", "test:0", "test:1", "--config", "nobody"), 2),
         (("geodesic", "test:0", "test:1", "--run", "nobody"), 65),
         (("encode", "--split", "tset"), 2),
         (("encode", "test:0", "-o", "z.pkl"), 2),
