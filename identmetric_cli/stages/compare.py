@@ -28,7 +28,7 @@ from identmetric_cli.report.tables import count_statuses, pair_rows, to_csv
 from identmetric_cli.runs import Run
 from identmetric_cli.stages.assemble import load_model, load_run_data
 from identmetric_cli.stages.geodesic import draw, gauge_check
-from identmetric_cli.stages.pairs import Solved, solve_split_pairs
+from identmetric_cli.stages.pairs import Solved, solve_and_keep
 from identmetric_cli.stages.reporter import SILENT, Advance, Reporter
 from identmetric_cli.stages.triples import Triples, draw_thirds, solve_triples
 
@@ -111,7 +111,7 @@ def compare(
         common = {"training": data.train.items, "names": shown}
         title = f"{run.name} ({i + 1} of {len(runs)})"
         with reporter.task(f"{title}: {len(pairs)} geodesics") as advance:
-            solved.append(solve_split_pairs(run, items, local, settings, **common, progress=_told(advance)))
+            solved.append(solve_and_keep(run, items, local, settings, **common, progress=_told(advance)))
         if triples:
             with reporter.task(f"{title}: {triples} triples") as advance:
                 found = solve_triples(run, items, corners, settings, solved[-1], **common, progress=_told(advance))

@@ -16,13 +16,14 @@ from identmetric_cli.errors import InputError
 from identmetric_cli.files import write_npz, write_text
 from identmetric_cli.geometry.gauge import check_gauge
 from identmetric_cli.geometry.measures import angle, tangent_gram, volume
+from identmetric_cli.geometry.solve import CHUNK
 from identmetric_cli.models import EnsembleVAE, as_decoders
 from identmetric_cli.report import plots
 from identmetric_cli.report.tables import count_statuses, pair_rows, plain, to_csv
 from identmetric_cli.runs import Run
 from identmetric_cli.stages.assemble import load_model, load_run_data
 from identmetric_cli.stages.inputs import Inputs
-from identmetric_cli.stages.pairs import Solved, solve_pairs
+from identmetric_cli.stages.pairs import Solved, solve_and_keep, solve_pairs
 from identmetric_cli.stages.reporter import SILENT, Reporter
 
 SCHEMA_VERSION = 1
@@ -71,6 +72,7 @@ def geodesic(
 ) -> GeodesicResult:
     """Solve pairs of inputs with the best model of a run, and write table, curves and figure to `output`.
 
+    More than some hundred pairs are kept in the run as they are solved: an interrupted call can be given again.
     `vertices` adds the angle at and the area spanned from every vertex of every triple, `gauge` the largest change
     of everything under changes of coordinates. Raises InputError with fewer than two inputs, three for `gauge`.
     """
@@ -82,7 +84,11 @@ def geodesic(
     model = load_model(run)
     with reporter.task(f"{len(pairs)} geodesics") as advance:
         training = _training_items(run, reporter)
-        solved = solve_pairs(model, inputs.items, pairs, settings, training, lambda done, n: advance(done, n, ""))
+        told = {"training": training, "progress": lambda done, n: advance(done, n, "")}
+        if len(pairs) > CHUNK:
+            solved = solve_and_keep(run, inputs.items, pairs, settings, names=inputs.names, **told)
+        else:
+            solved = solve_pairs(model, inputs.items, pairs, settings, **told)
     rows = pair_rows(solved.table, pairs, inputs.names, settings, inputs.items)
     angle_rows, volume_rows = [], []
     if vertices and solved.estimator.is_metric:

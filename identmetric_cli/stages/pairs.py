@@ -2,7 +2,8 @@
 
 import csv
 import hashlib
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,13 +24,15 @@ from identmetric_cli.geometry import (
     refine_endpoints,
     survey,
 )
+from identmetric_cli.geometry.solve import CHUNK
+from identmetric_cli.geometry.table import joined
 from identmetric_cli.models import EnsembleVAE, as_decoders
 from identmetric_cli.models.encode import encode as encode_items
 from identmetric_cli.report.tables import pair_rows, to_csv
 from identmetric_cli.runs import Run
 from identmetric_cli.stages.assemble import load_model
 
-CACHE_FORMAT = 2
+CACHE_FORMAT = 3
 CODES = 1000
 
 
@@ -110,13 +113,16 @@ def solve_pairs(
     settings: Geodesic,
     training: np.ndarray | None,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    parts: Path | None = None,
 ) -> Solved:
     """Encode items and solve pairs of them with the ensemble's decoders.
 
-    `training` items, where there are any, tell where data lie.
+    `training` items, where there are any, tell where data lie. With a folder `parts` each chunk of pairs is stored
+    there as soon as it is solved, and what is there already is not solved again.
     """
     dtype = np.dtype(settings.dtype)
     means = encode_items(model, items)[0].astype(dtype)
+    tables = []
     with jax.enable_x64(settings.dtype == "float64"):
         decode, codes = as_decoders(model, dtype), None
         if settings.refine_endpoints:
@@ -125,53 +131,77 @@ def solve_pairs(
         if training is not None:
             codes = survey(decode, encode_items(model, training[:: -(-len(training) // CODES)])[0].astype(dtype))
         estimator = estimator_of(settings, codes)
-        table = geodesics(
-            decode,
-            means[pairs[:, 0]],
-            means[pairs[:, 1]],
-            estimator=estimator,
-            solver=settings.solver,
-            curve=settings.curve,
-            adam_rule=adam.Rule(settings.learning_rate, settings.patience, settings.min_delta),
-            tries=settings.starts,
-            codes=codes,
-            nodes=settings.nodes,
-            rtol=settings.rtol,
-            max_iter=settings.max_iter,
-            batch_size=settings.batch_size,
-            progress=progress,
-        )
-    return Solved(means, pairs, table, estimator)
+        for first in range(0, len(pairs), CHUNK):
+            part = parts / f"{first}.npz" if parts else None
+            some = pairs[first : first + CHUNK]
+
+            def told(done: int, total: int, first: int = first, some: np.ndarray = some) -> None:
+                each = total // len(some)
+                progress(first * each + done, len(pairs) * each)
+
+            if part is not None and part.exists():
+                tables.append(_read_table(part))
+                told(len(some), len(some))
+                continue
+            table = geodesics(
+                decode,
+                means[some[:, 0]],
+                means[some[:, 1]],
+                estimator=estimator,
+                solver=settings.solver,
+                curve=settings.curve,
+                adam_rule=adam.Rule(settings.learning_rate, settings.patience, settings.min_delta),
+                tries=settings.starts,
+                codes=codes,
+                nodes=settings.nodes,
+                rtol=settings.rtol,
+                max_iter=settings.max_iter,
+                batch_size=settings.batch_size,
+                progress=told,
+            )
+            tables.append(table)
+            if part is not None:
+                write_npz(part, table._asdict())
+    return Solved(means, pairs, joined(tables), estimator)
 
 
-def solve_split_pairs(
+def solve_and_keep(
     run: Run,
     items: np.ndarray,
     pairs: np.ndarray,
     settings: Geodesic,
     *,
-    training: np.ndarray,
-    names: list[str],
+    training: np.ndarray | None,
+    names: Sequence[str],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Solved:
-    """Pairs of a split's items solved by a run, from the run's store when it holds them, else computed and stored."""
+    """Pairs of items solved by a run, from the run's store when it holds them, else computed and stored.
+
+    An interrupted call leaves the chunks of pairs that it has solved, for the next one to go on from.
+    """
     used, local = np.unique(pairs, return_inverse=True)
     local = local.reshape(pairs.shape)
     path = run.geodesics / f"{_question(run, items[used], local, settings)}.npz"
     if path.exists():
         with np.load(path, allow_pickle=False) as stored:
-            fields = {name: stored[name] for name in GeodesicTable._fields}
-            estimator = Estimator(settings.estimator, float(stored["estimator_weight"]))
-            known = Solved(stored["means"], local, GeodesicTable(**fields), estimator)
+            estimator = Estimator(settings.estimator, float(stored["estimator_weight"]), settings.seed)
+            known = Solved(stored["means"], local, _read_table(path), estimator)
     else:
-        known = solve_pairs(load_model(run), items[used], local, settings, training, progress)
+        parts = path.with_suffix(".parts")
+        known = solve_pairs(load_model(run), items[used], local, settings, training, progress, parts)
         rows = pair_rows(known.table, local, [names[i] for i in used], settings)
         write_text(path.with_suffix(".csv"), to_csv(rows))
         kept = {"means": known.means, "pairs": local, "estimator_weight": np.asarray(known.estimator.weight)}
         write_npz(path, {**known.table._asdict(), **kept})
+        shutil.rmtree(parts)
     means = np.full((len(items), known.means.shape[1]), np.nan, known.means.dtype)
     means[used] = known.means
     return replace(known, means=means, pairs=pairs)
+
+
+def _read_table(path: Path) -> GeodesicTable:
+    with np.load(path, allow_pickle=False) as stored:
+        return GeodesicTable(**{name: stored[name] for name in GeodesicTable._fields})
 
 
 def _question(run: Run, items: np.ndarray, pairs: np.ndarray, settings: Geodesic) -> str:

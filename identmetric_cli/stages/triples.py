@@ -12,7 +12,7 @@ from identmetric_cli.geometry.measures import angle, tangent_gram, volume
 from identmetric_cli.models import as_decoders
 from identmetric_cli.runs import Run
 from identmetric_cli.stages.assemble import load_model
-from identmetric_cli.stages.pairs import Solved, solve_split_pairs
+from identmetric_cli.stages.pairs import Solved, solve_and_keep
 
 
 class Triples(NamedTuple):
@@ -55,9 +55,7 @@ def solve_triples(
 ) -> Triples:
     """Triples (vertex, second, third) of items, (triples, 3), whose first sides are the first pairs of `solved`."""
     count = len(triples)
-    more = solve_split_pairs(
-        run, items, triples[:, [0, 2]], settings, training=training, names=names, progress=progress
-    )
+    more = solve_and_keep(run, items, triples[:, [0, 2]], settings, training=training, names=names, progress=progress)
     vectors = np.stack([solved.table.velocity[:count, 0], more.table.velocity[:, 0]], axis=1)
     converged = solved.table.converged[:count] & more.table.converged
     origins = solved.means[triples[:, 0]]

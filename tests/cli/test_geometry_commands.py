@@ -3,6 +3,10 @@
 import csv
 import json
 import re
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -337,3 +341,34 @@ def test_a_run_without_its_data_is_refused(program, tmp_path):
     np.save(tmp_path / "d.npy", load_dataset("digits").train.items[1:201])
     error = program.error("encode", "--split", "test", "--runs-dir", tmp_path / "runs", code=65)
     assert "has changed" in error["message"]
+
+
+def test_many_pairs_go_on_where_they_were_killed(program, runs, tmp_path):
+    wanted = ("geodesic", "--all-pairs", 60, "--run", runs / "debug-s0", "--nodes", 4, "--rtol", 0.01, "--json")
+    store = runs / "debug-s0" / "geodesics"
+    before = set(store.glob("*"))
+    arguments = [sys.executable, "-m", "identmetric_cli", *map(str, wanted), "-o", str(tmp_path / "killed")]
+    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while not (parts := [path for path in store.glob("*.parts/*.npz") if not path.name.startswith(".")]):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert len(parts) < 4 and not (tmp_path / "killed").exists()
+
+    solved = []
+    with pytest.MonkeyPatch.context() as patch:
+        from identmetric_cli.stages import pairs
+
+        real = pairs.geodesics
+        patch.setattr(pairs, "geodesics", lambda *a, **k: solved.append(len(a[1])) or real(*a, **k))
+        went_on = program.json(*wanted[:-1], "-o", tmp_path / "went on")
+        assert len(went_on["pairs"]) == 1770 and sum(solved) < 1770
+        assert not list(store.glob("*.parts"))
+        for path in set(store.glob("*")) - before:
+            path.unlink()
+        solved.clear()
+        whole = program.json(*wanted[:-1], "-o", tmp_path / "whole")
+        assert sum(solved) == 1770
+    assert went_on["pairs"] == whole["pairs"]
