@@ -77,6 +77,18 @@ def test_great_circles_in_few_and_many_dimensions(dimension, rng, x64):
     np.testing.assert_allclose(table.length, polygon(12), rtol=1e-9)
 
 
+@pytest.mark.parametrize("dimension", [2, 20])
+@pytest.mark.parametrize("known", [manifolds.great_circles, manifolds.torus_circles], ids=name)
+def test_lengths_are_accurate_by_default_and_more_so_on_many_segments(known, dimension, rng, x64):
+    decode, starts, ends, exact, _ = known(rng, 4, dimension)
+    default = geodesics(decode, starts, ends)
+    fine = geodesics(decode, starts, ends, nodes=256, rtol=1e-9, max_iter=300, batch_size=4)
+    assert default.converged.all() and fine.converged.all()
+    # Chords cut off theta^2 / 24 n^2 of an arc: more than 1e-3 only of arcs above 140 degrees.
+    assert (np.abs(default.length / exact - 1) < np.maximum(1e-3, exact**2 / 6000)).all()
+    np.testing.assert_allclose(fine.length, exact, rtol=1e-5)
+
+
 @pytest.mark.parametrize("known", KNOWN, ids=name)
 def test_lengths_do_not_depend_on_coordinates(known, rng, x64):
     decode, starts, ends, _, polygon = known(rng, PAIRS, DIMENSION)
@@ -256,16 +268,20 @@ def test_fewer_data_than_latents_leave_no_metric_but_a_status(rng, x64):
 
 
 def test_decoders_of_relus(rng, x64):
-    weights = rng.normal(size=(2, 16)), rng.normal(size=(16, 8)) / 4
-    decode = Partial(_relu, *weights)
+    decode = Partial(_relu, *_weights(2))
     starts, ends = rng.normal(size=(2, 4, 2))
     table = geodesics(decode, starts, ends, nodes=16, max_iter=300)
     assert set(table.status) <= {Status.converged, Status.max_iter}
-    assert (table.length <= table.straight_length * (1 + 1e-9)).all()
+    assert (table.energy <= table.straight_energy * (1 + 1e-9)).all()
+
+
+def _weights(dimension):
+    rng = np.random.default_rng(1)
+    return rng.normal(size=(dimension, 16)), rng.normal(size=(16, 8)) / 4
 
 
 def _relu(first, second, z):
-    return (jax.nn.relu(z @ first) @ second)[None]
+    return (jax.nn.relu(z @ first.astype(z.dtype)) @ second.astype(z.dtype))[None]
 
 
 def test_chunks_of_pairs_change_nothing(monkeypatch, rng):
@@ -312,6 +328,30 @@ def test_a_bad_pair_changes_no_other_bit(bad, rng):
     others = np.arange(PAIRS) != bad
     assert clean.converged.all()
     assert (table.status == Status.nonfinite).tolist() == (~others).tolist()
+    assert same_bits(rows(table, others), rows(clean, others)) == []
+
+
+UNUSUAL = {
+    "one latent dimension": (manifolds.sphere, 1, {}),
+    "one segment": (manifolds.sphere, DIMENSION, {"nodes": 1}),
+    "fewer data than latents": (manifolds.linear(np.eye(DIMENSION, 2)[None]), DIMENSION, {}),
+    "one evaluation": (manifolds.sphere, DIMENSION, {"max_iter": 1}),
+    "rectified": (Partial(_relu, *_weights(DIMENSION)), DIMENSION, {}),
+    "disconnected codes": (manifolds.sphere, DIMENSION, {"tries": 3, "codes": np.eye(6, DIMENSION, dtype="f4") * 9}),
+    "GEORCE": (manifolds.sphere, DIMENSION, {"solver": "georce"}),
+}
+
+
+@pytest.mark.parametrize("unusual", UNUSUAL)
+def test_bad_pairs_change_no_other_bit_in_unusual_settings(unusual, rng):
+    decode, dimension, options = UNUSUAL[unusual]
+    starts, ends = (0.5 * rng.normal(size=(2, PAIRS, dimension))).astype(np.float32)
+    clean = geodesics(decode, starts, ends, **{**SHAPE, **options})
+    starts[1], ends[2] = ends[1], np.nan
+    table = geodesics(decode, starts, ends, **{**SHAPE, **options})
+    others = np.isin(np.arange(PAIRS), (1, 2), invert=True)
+    assert table.status[1] == Status.identical_endpoints and table.length[1] == 0
+    assert table.status[2] == Status.nonfinite
     assert same_bits(rows(table, others), rows(clean, others)) == []
 
 
