@@ -40,12 +40,12 @@ SEEDS = range(10)
 NODES, MEASURED = 16, (64, 256)
 SETTINGS = {
     ("expected", 8): 100,
-    ("independent-64", 8): 40,
     ("refined", 8): 100,
-    ("conformal", 8): 50,
     **{("expected", k): 100 for k in (1, 2, 4)},
-    ("independent-256", 8): 40,
+    ("conformal", 8): 50,
+    ("independent-64", 8): 40,
     ("mean", 8): 50,
+    ("independent-256", 8): 40,
     **{(name, k): 40 for k in (2, 4) for name in ("independent-64", "conformal", "independent-256", "mean")},
 }
 """Pairs of every estimator and number of decoders, in the order in which they are solved."""
@@ -164,8 +164,8 @@ def report(folder: Path) -> None:
 
 def main() -> None:
     runs, folder = Path(sys.argv[1]), Path(sys.argv[2])
-    for (name, decoders), count in SETTINGS.items():
-        for prefix in NAMES.values():
+    for prefix in NAMES.values():
+        for (name, decoders), count in SETTINGS.items():
             for seed in SEEDS:
                 run = Run(runs / f"{prefix}-s{seed}")
                 path = folder / f"{run.name}-{name}-K{decoders}.npz"
