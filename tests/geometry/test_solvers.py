@@ -68,6 +68,14 @@ def test_georce_is_of_first_order(family, hills):
     assert errors[1] < errors[0] / 3
 
 
+def test_the_gradient_tells_what_georce_leaves_to_gain(hills):
+    decode, starts, ends, _ = hills
+    shape = {**SHAPE, "nodes": 16, "rtol": 1e-10}
+    left, best = (geodesics(decode, starts, ends, **shape, solver=solver) for solver in ("georce", "lbfgs"))
+    assert left.converged.all() and (left.energy > best.energy).all()
+    np.testing.assert_allclose(np.log10(left.gradient**2), np.log10(left.energy / best.energy - 1), atol=0.7)
+
+
 def test_georce_takes_few_iterations(hills):
     decode, starts, ends, _ = hills
     table = geodesics(decode, starts, ends, **SHAPE, solver="georce", rtol=1e-8)
