@@ -130,7 +130,7 @@ class Geodesic(Section):
     """Of the decoders that `paper` draws; nothing else is random."""
     solver: Literal["lbfgs", "georce", "adam"] = "lbfgs"
     """`lbfgs`: from coarse to fine curves, the fastest; `georce`: Rygaard and Hauberg (2025), arXiv 2505.05961;
-    `adam`: Syrota et al. (2025), for `paper` the only one."""
+    `adam`: Syrota et al. (2025), for `paper` the only one, and with max_iter in the thousands."""
     curve: Literal["modes", "spline"] = "modes"
     """`modes`: all nodes are free; `spline`: cubic splines on ten pieces, as published."""
     nodes: Annotated[int, Field(ge=1, le=4096)] = 16
@@ -151,7 +151,7 @@ class Geodesic(Section):
     learning_rate: Annotated[float, Field(gt=0)] = 0.01
     """Of `adam`, in latent units."""
     patience: Annotated[int, Field(ge=1)] = 100
-    """Steps of `adam` without a gain before a batch is given up."""
+    """More steps of `adam` than this without a gain, and a batch is given up."""
     min_delta: Annotated[float, Field(ge=0)] = 1.0
     """A gain of `adam`: the energies of a batch, added up, fall by more than this, in squared data units."""
 

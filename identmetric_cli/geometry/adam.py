@@ -2,9 +2,9 @@
 
 Its steps have the size of the learning rate in latent units, whatever the metric, so the coefficients here are those
 of the family's own functions, not the variables y. The published rule of stopping looks at the sum of a batch: it
-ends when no step lowered the sum by more than `min_delta` for `patience` steps. A pair's last bits therefore depend
-on the batch that it is in; of our methods this is the only one for which they do. Members of the estimator `paper`
-are drawn anew at every step.
+ends when more than `patience` steps in a row did not lower the sum by more than `min_delta`. A pair's last bits
+therefore depend on the batch that it is in; of our methods this is the only one for which they do. Members of the
+estimator `paper` are drawn anew at every step.
 
 The rule says nothing of how near a minimum is. A pair is called converged as with the other methods: when its exact
 gradient promises less than rtol of its energy.
@@ -71,27 +71,29 @@ def _solve_batch(
 ) -> lbfgs.State:
     lanes, dimension = problem.starts.shape
     shape = (lanes, state.y.shape[1] // dimension, dimension)
-    y, finite = state.y.reshape(shape), np.ones(lanes, bool)
+    y, known = state.y.reshape(shape), np.zeros(lanes)
     update = partial(_update, family=settings.family, n=n)
     moments = _adam(1.0).init(jnp.asarray(y))
     best_y, best, since, spent = y, np.inf, 0, 0
     while spent < settings.max_iter and since <= rule.patience:
         drawn = settings._replace(estimator=settings.estimator.redrawn(spent))
         answer = chords(decode, problem, y, n, drawn)
+        seen = y
         y, moments, usable = update(problem, y, moments, answer, rule.learning_rate)
         spent, since = spent + 1, since + 1
-        energies, finite = np.asarray(answer.energy, np.float64), np.asarray(usable)
-        total = energies[:kept][finite[:kept]].sum()
+        finite = np.asarray(usable)
+        # A lane that is lost counts with its last energy: losing it is no gain.
+        known = np.where(finite, np.asarray(answer.energy, np.float64), known)
+        total = known[:kept].sum()
         if total < best - rule.min_delta:
-            # As published: the curve that is kept is the one a step after the best sum.
-            best_y, best, since = y, total, 0
+            best_y, best, since = np.where(finite[:, None, None], seen, best_y), total, 0
     exact = settings._replace(estimator=settings.estimator.expectation)
     answer = chords(decode, problem, best_y, n, exact)
     gradient = pulled_back(problem, answer.gradient, family=settings.family, n=n, size=shape[1]).reshape(lanes, -1)
     gain = 0.25 * jnp.sum(jnp.square(gradient), axis=1)
     status = np.where(gain <= settings.rtol * answer.energy, Status.converged, Status.max_iter)
     status = np.where(answer.energy <= rounding_energy(problem.decoded, n), Status.degenerate, status)
-    status = np.where(finite & np.isfinite(answer.energy), status, Status.nonfinite)
+    status = np.where(np.isfinite(answer.energy) & np.isfinite(gain), status, Status.nonfinite)
     return state._replace(
         y=best_y.reshape(lanes, -1),
         energy=answer.energy,
@@ -117,4 +119,5 @@ def _update(
     in_c = jnp.einsum("jk,pkd,pde->pje", factor, in_y, unscaled)
     in_c = jnp.where(finite[:, None, None], in_c, 0.0)
     step, moments = _adam(learning_rate).update(in_c, moments)
+    step = jnp.where(finite[:, None, None], step, 0.0)
     return y + jnp.einsum("kj,pke,pde->pjd", factor, step, unscaled), moments, finite

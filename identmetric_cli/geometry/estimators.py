@@ -81,7 +81,7 @@ class Estimator:
 
     @property
     def chord(self) -> "Estimator":
-        """The estimator under which one step between the ends of a curve is a lower bound of its length."""
+        """The estimator under which one step between the ends of a curve is a lower bound of a metric's length."""
         return Estimator("mean" if self.name == "mean" else "expected")
 
     def gram(

@@ -115,6 +115,9 @@ def _answer(
     scaled = jnp.einsum("pea,ptef,pfb->ptab", problem.scale, metric, problem.scale)
     hessian = 2 * n * jnp.einsum("tj,ptab,tk->pjakb", changes, scaled, changes)
     hessian = hessian.reshape(len(u), size * dimension, size * dimension)
+    # Splines have directions that few segments do not see.
+    rounding = JITTER * jnp.finfo(u.dtype).eps * jnp.maximum(jnp.trace(hessian, axis1=1, axis2=2), 1.0)
+    hessian = hessian + rounding[:, None, None] * jnp.eye(size * dimension, dtype=u.dtype)
     step = -jnp.linalg.solve(hessian, slope.reshape(len(u), -1, 1)).reshape(slope.shape)
     return Answer(energies, gradient, step)
 

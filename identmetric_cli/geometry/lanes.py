@@ -2,7 +2,7 @@
 
 A fixed number of lanes is advanced together. A lane whose pair has ended is handed the next pair of the queue at
 once, so pairs that are done cost nothing and memory depends on the number of lanes alone. Shapes never change within
-a grid, so a pair's bits do not depend on its neighbours, nor on how many there are.
+a grid, so a pair's bits do not depend on its neighbours, nor on how many there are, as long as they fill a batch.
 
 The loop runs on the host: on a CPU, a convolution inside a compiled loop is several times slower than the same
 convolution called from Python.

@@ -84,9 +84,8 @@ def geodesics(
     )
     total = len(starts) * (tries + len(grids) - 1)
     tables = []
-    for first in range(0, len(starts), CHUNK):
-        rows = slice(first, first + CHUNK)
-        before = total * first // len(starts)
+    for rows in chunks(len(starts)):
+        before = total * rows.start // len(starts)
 
         def told(done: int, before: int = before) -> None:
             progress(before + done, total)
@@ -99,6 +98,12 @@ def geodesics(
             state = _with_exact_gradient(decode, problem, state, settings)
         tables.append(certified(decode, problem, state, spread, codes, settings))
     return joined(tables)
+
+
+def chunks(count: int) -> list[slice]:
+    """Rows of `count` pairs in parts of about one size, none larger than `CHUNK`."""
+    size = -(-count // -(-count // CHUNK))
+    return [slice(first, min(first + size, count)) for first in range(0, count, size)]
 
 
 METHODS: dict[str, lanes.Method] = {"lbfgs": lanes.chords, "georce": georce}

@@ -15,7 +15,7 @@ class GeodesicTable(NamedTuple):
     length: np.ndarray
     energy: np.ndarray
     chord: np.ndarray
-    """|F(a) - F(b)|, a lower bound of every length between a and b."""
+    """|F(a) - F(b)|, a lower bound of every length between a and b under a metric."""
     euclidean_latent: np.ndarray
     """|a - b|, which retraining does not preserve."""
     straight_length: np.ndarray

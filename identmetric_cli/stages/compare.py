@@ -27,7 +27,7 @@ from identmetric_cli.report import html, plots
 from identmetric_cli.report.tables import count_statuses, pair_rows, to_csv
 from identmetric_cli.runs import Run
 from identmetric_cli.stages.assemble import load_model, load_run_data
-from identmetric_cli.stages.geodesic import draw, gauge_check
+from identmetric_cli.stages.geodesic import draw, gauge_check, require_metric
 from identmetric_cli.stages.pairs import Solved, solve_and_keep
 from identmetric_cli.stages.reporter import SILENT, Advance, Reporter
 from identmetric_cli.stages.triples import Triples, draw_thirds, solve_triples
@@ -97,6 +97,8 @@ def compare(
     """
     began = time.perf_counter()
     check_comparable(runs)
+    if gauge:
+        require_metric(settings)
     data = load_run_data(runs[0])
     pairs = pairs_of(len(data.test))
     names = [f"test:{i}" for i in range(len(data.test))]

@@ -12,8 +12,9 @@ import jax
 import numpy as np
 
 from identmetric_cli.config import Geodesic
-from identmetric_cli.errors import InputError
+from identmetric_cli.errors import InputError, UsageError
 from identmetric_cli.files import write_npz, write_text
+from identmetric_cli.geometry import Estimator
 from identmetric_cli.geometry.gauge import check_gauge
 from identmetric_cli.geometry.measures import angle, tangent_gram, volume
 from identmetric_cli.geometry.solve import CHUNK
@@ -72,7 +73,7 @@ def geodesic(
 ) -> GeodesicResult:
     """Solve pairs of inputs with the best model of a run, and write table, curves and figure to `output`.
 
-    More than some hundred pairs are kept in the run as they are solved: an interrupted call can be given again.
+    More than `CHUNK` pairs are kept in the run as they are solved: an interrupted call can be given again.
     `vertices` adds the angle at and the area spanned from every vertex of every triple, `gauge` the largest change
     of everything under changes of coordinates. Raises InputError with fewer than two inputs, three for `gauge`.
     """
@@ -80,6 +81,8 @@ def geodesic(
         raise InputError(f"a geodesic needs two ends, got {len(inputs.items)} items", "name two images or more")
     if gauge and len(inputs.items) < 3:
         raise InputError(f"--check-gauge needs three items for angles, got {len(inputs.items)}", "name a third")
+    if gauge:
+        require_metric(settings)
     began = time.perf_counter()
     model = load_model(run)
     with reporter.task(f"{len(pairs)} geodesics") as advance:
@@ -136,8 +139,20 @@ def geodesic(
     return result
 
 
+def require_metric(settings: Geodesic) -> None:
+    """Raise UsageError for --check-gauge with an estimator that is no metric."""
+    if not Estimator(settings.estimator).is_metric:
+        raise UsageError(
+            f"--check-gauge needs angles and curvatures, and the estimator {settings.estimator} has none",
+            "choose expected, conformal or mean",
+        )
+
+
 def gauge_check(model: EnsembleVAE, solved: Solved, settings: Geodesic) -> dict[str, Any]:
-    """How much the geometry of the first triples changes with coordinates, in double precision on few segments."""
+    """How much the geometry of the first triples changes with coordinates.
+
+    In double precision, on few segments, by the default solver whatever the settings.
+    """
     known = solved.means[np.isfinite(solved.means).all(axis=1)]
     count = min(GAUGE_TRIPLES, len(known) // 3)
     nodes = min(settings.nodes, GAUGE_NODES)

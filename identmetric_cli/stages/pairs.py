@@ -24,7 +24,7 @@ from identmetric_cli.geometry import (
     refine_endpoints,
     survey,
 )
-from identmetric_cli.geometry.solve import CHUNK
+from identmetric_cli.geometry.solve import chunks
 from identmetric_cli.geometry.table import joined
 from identmetric_cli.models import EnsembleVAE, as_decoders
 from identmetric_cli.models.encode import encode as encode_items
@@ -131,16 +131,16 @@ def solve_pairs(
         if training is not None:
             codes = survey(decode, encode_items(model, training[:: -(-len(training) // CODES)])[0].astype(dtype))
         estimator = estimator_of(settings, codes)
-        for first in range(0, len(pairs), CHUNK):
-            part = parts / f"{first}.npz" if parts else None
-            some = pairs[first : first + CHUNK]
+        for rows in chunks(len(pairs)):
+            part = parts / f"{rows.start}.npz" if parts else None
+            some = pairs[rows]
 
-            def told(done: int, total: int, first: int = first, some: np.ndarray = some) -> None:
-                each = total // len(some)
-                progress(first * each + done, len(pairs) * each)
+            def told(done: int, total: int, first: int = rows.start, size: int = len(some)) -> None:
+                progress(first * total // size + done, len(pairs) * total // size)
 
-            if part is not None and part.exists():
-                tables.append(_read_table(part))
+            known = _read_table(part) if part else None
+            if known is not None:
+                tables.append(known)
                 told(len(some), len(some))
                 continue
             table = geodesics(
@@ -181,31 +181,35 @@ def solve_and_keep(
     """
     used, local = np.unique(pairs, return_inverse=True)
     local = local.reshape(pairs.shape)
-    path = run.geodesics / f"{_question(run, items[used], local, settings)}.npz"
-    if path.exists():
+    path = run.geodesics / f"{_question(run, items[used], local, settings, training is not None)}.npz"
+    parts, table = path.with_suffix(".parts"), _read_table(path)
+    if table is not None:
         with np.load(path, allow_pickle=False) as stored:
             estimator = Estimator(settings.estimator, float(stored["estimator_weight"]), settings.seed)
-            known = Solved(stored["means"], local, _read_table(path), estimator)
+            known = Solved(stored["means"], local, table, estimator)
     else:
-        parts = path.with_suffix(".parts")
         known = solve_pairs(load_model(run), items[used], local, settings, training, progress, parts)
         rows = pair_rows(known.table, local, [names[i] for i in used], settings)
         write_text(path.with_suffix(".csv"), to_csv(rows))
         kept = {"means": known.means, "pairs": local, "estimator_weight": np.asarray(known.estimator.weight)}
         write_npz(path, {**known.table._asdict(), **kept})
-        shutil.rmtree(parts)
+    # Another process may be at the same question, and clear away the same parts.
+    shutil.rmtree(parts, ignore_errors=True)
     means = np.full((len(items), known.means.shape[1]), np.nan, known.means.dtype)
     means[used] = known.means
     return replace(known, means=means, pairs=pairs)
 
 
-def _read_table(path: Path) -> GeodesicTable:
-    with np.load(path, allow_pickle=False) as stored:
-        return GeodesicTable(**{name: stored[name] for name in GeodesicTable._fields})
+def _read_table(path: Path) -> GeodesicTable | None:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return GeodesicTable(**{name: stored[name] for name in GeodesicTable._fields})
+    except FileNotFoundError:
+        return None
 
 
-def _question(run: Run, items: np.ndarray, pairs: np.ndarray, settings: Geodesic) -> str:
+def _question(run: Run, items: np.ndarray, pairs: np.ndarray, settings: Geodesic, with_codes: bool) -> str:
     found = newest(run.checkpoints)
     seal = (run.checkpoints / f"seal-{found[0]}.json").read_bytes() if found else b""
     parts = (str(CACHE_FORMAT), seal, hashlib.sha256(items.tobytes()).digest(), pairs.tobytes())
-    return sha256_parts([*parts, settings.model_dump_json()])[:16]
+    return sha256_parts([*parts, settings.model_dump_json(), str(with_codes)])[:16]

@@ -306,6 +306,7 @@ def test_a_comparison_needs_two_runs(program, runs, tmp_path):
         (("geodesic", "test:0", "test:1", "--estimator", "paper"), 2),
         (("geodesic", "test:0", "test:1", "--estimator", "independent", "--solver", "georce"), 2),
         (("geodesic", "test:0", "test:1", "--config", "nobody"), 2),
+        (("geodesic", "test:0", "test:1", "test:2", "--check-gauge", "--estimator", "independent"), 2),
         (("geodesic", "test:0", "test:1", "--run", "nobody"), 65),
         (("encode", "--split", "tset"), 2),
         (("encode", "test:0", "-o", "z.pkl"), 2),

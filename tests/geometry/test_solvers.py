@@ -146,6 +146,20 @@ def test_bad_pairs_have_a_status(solver, family, rng):
     assert np.isfinite(table.length[3])
 
 
+def test_adam_leaves_a_lost_pair_at_its_last_curve(x64):
+    starts, ends = np.array([[-1.0, 0.3], [-0.5, 0.2]]), np.array([[1.0, 0.35], [0.5, -0.2]])
+    shape = {"nodes": 8, "batch_size": 2, "tries": 1, "solver": "adam", "max_iter": 60, "adam_rule": ADAM}
+    table = geodesics(_torn_above, starts, ends, **shape)
+    assert table.status[0] == Status.max_iter
+    assert np.isfinite(table.length).all() and np.isfinite(table.curve).all()
+
+
+def _torn_above(z):
+    """A bump that drives curves up, to where it is not a number."""
+    top = 2 * jnp.exp(-0.5 * jnp.sum(z * z, axis=-1, keepdims=True))
+    return jnp.where(z[:, 1:] > 0.4, jnp.nan, jnp.concatenate([z, top], axis=-1))[None]
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_georce_bears_a_collapsed_dimension(family, rng):
     starts, ends = rng.normal(size=(2, PAIRS, DIMENSION)).astype(np.float32)
