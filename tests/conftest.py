@@ -7,6 +7,13 @@ import numpy as np
 import pytest
 
 
+@pytest.fixture(scope="module", autouse=True)
+def forget_compiled_functions() -> Iterator[None]:
+    """Compiled functions map memory, and past the 65,530 maps that Linux allows a process compilation crashes."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def x64() -> Iterator[None]:
     """Double precision for one test."""
