@@ -24,6 +24,7 @@ import numpy as np
 import optax
 
 from identmetric_cli.geometry import energy, geodesics
+from identmetric_cli.geometry.curves import basis, resampled, stiffness_factor
 from identmetric_cli.models import as_decoders
 from identmetric_cli.models.encode import encode
 from identmetric_cli.models.ensemble import apply_decoders
@@ -31,57 +32,27 @@ from identmetric_cli.runs import Run
 from identmetric_cli.stages.assemble import load_model, load_run_data
 from identmetric_cli.stages.pairs import draw_pairs
 
-PAIRS, CHECKED, OFFICIAL_PAIRS, OFFICIAL_NODES, SEGMENTS = 100, 8, 5, 256, 10
+PAIRS, CHECKED, OFFICIAL_PAIRS, OFFICIAL_NODES = 100, 8, 5, 256
 
 
 def energy_on_256(decode, curves):
     """Energies of curves on 256 segments, interpolated by their own sine modes."""
-    n = curves.shape[1] - 1
-    t, fine = np.arange(1, n) / n, np.arange(257)[:, None] / 256
-    line = curves[:, :1] + fine * (curves[:, -1:] - curves[:, :1])
-    inner = curves[:, 1:-1] - (curves[:, :1] + t[:, None] * (curves[:, -1:] - curves[:, :1]))
-    j = np.arange(1, n)
-    modes = 2 / n * np.einsum("nj,pnd->pjd", np.sin(np.pi * j * t[:, None]), inner)
-    dense = line + np.einsum("nj,pjd->pnd", np.sin(np.pi * j * fine), modes)
-    (steps,) = energy.squared_steps(decode, dense.astype(curves.dtype), 257)
+    (steps,) = energy.squared_steps(decode, resampled(curves, 256), 257)
     return energy.energy(steps.astype(np.float64))
-
-
-def spline_basis():
-    """Null space of the official constraints on 10 cubic pieces, evaluated on its grid: (nodes, 11)."""
-    knots = np.linspace(0, 1, SEGMENTS + 1)
-    power = np.arange(4)
-
-    def row(t, piece, derivative, sign=1.0):
-        values = np.array([[t**k, k * t ** max(k - 1, 0), k * (k - 1) * t ** max(k - 2, 0)] for k in power])
-        out = np.zeros(4 * SEGMENTS)
-        out[4 * piece : 4 * piece + 4] = sign * values[:, derivative]
-        return out
-
-    rows = [row(0.0, 0, 0), row(1.0, SEGMENTS - 1, 0)]
-    rows += [
-        row(knots[p + 1], p, d) + row(knots[p + 1], p + 1, d, -1.0) for p in range(SEGMENTS - 1) for d in range(3)
-    ]
-    null = np.linalg.svd(np.array(rows))[2][len(rows) :].T
-    t = np.linspace(0, 1, OFFICIAL_NODES)
-    piece = np.minimum((t * SEGMENTS).astype(int), SEGMENTS - 1)
-    design = np.zeros((OFFICIAL_NODES, 4 * SEGMENTS))
-    for k in power:
-        design[np.arange(OFFICIAL_NODES), 4 * piece + k] = t**k
-    return jnp.asarray(design @ null, jnp.float32)
 
 
 def official(model, starts, ends):
     """Seconds a published step takes, and the steps that the procedure needs."""
     size = model.decode(starts[:1]).shape[0]
-    basis = spline_basis()
+    functions = basis("spline", OFFICIAL_NODES - 1, 11, OFFICIAL_NODES - 1, jnp.float32)
+    splines = functions @ stiffness_factor("spline", 11).T.astype(np.float32)
     t = jnp.linspace(0, 1, OFFICIAL_NODES)[:, None]
     total = OFFICIAL_PAIRS * OFFICIAL_NODES
     adam = optax.adam(0.01)
 
     def nodes(coefficients):
         line = (1 - t) * starts[:, None] + t * ends[:, None]
-        return (line + jnp.einsum("nc,pcd->pnd", basis, coefficients)).reshape(total, -1)
+        return (line + jnp.einsum("nc,pcd->pnd", splines, coefficients)).reshape(total, -1)
 
     def loss(x):
         x = x.reshape(OFFICIAL_PAIRS, OFFICIAL_NODES, -1)
@@ -105,7 +76,7 @@ def official(model, starts, ends):
 
         return step
 
-    start = jnp.zeros((OFFICIAL_PAIRS, basis.shape[1], starts.shape[1]))
+    start = jnp.zeros((OFFICIAL_PAIRS, splines.shape[1], starts.shape[1]))
     generator = np.random.default_rng(0)
     step, seconds = stepper(published), []
     for _ in range(4):

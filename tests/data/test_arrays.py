@@ -120,8 +120,8 @@ class Canary:
 def test_pickles_are_not_run(tmp_path):
     canary = tmp_path / "canary"
     array = np.array([Canary(canary)], dtype=object)
-    np.save(tmp_path / "a.npy", array, allow_pickle=True)
-    np.savez(tmp_path / "a.npz", array, allow_pickle=True)
+    np.save(tmp_path / "a.npy", array)
+    np.savez(tmp_path / "a.npz", array)
     (tmp_path / "raw.npy").write_bytes((tmp_path / "a.npy").read_bytes()[len(header_bytes((1,), "|O")) :])
     for name in ("a.npy", "a.npz", "raw.npy"):
         refusal(read_array, tmp_path / name)
@@ -280,7 +280,7 @@ def test_labels(tmp_path):
     assert read_labelled(tmp_path / "a.npy")[1].tolist() == ["", ""]
     np.savez(path, x=GRID, y=np.array([1, 2, 3]))
     assert "labels of shape (3,) for 2 rows" in refusal(read_labelled, path)
-    np.savez(path, x=GRID, y=np.array(["a", "b"], object), allow_pickle=True)
+    np.savez(path, x=GRID, y=np.array(["a", "b"], object))
     assert "values of type object" in refusal(read_labelled, path)
 
 
