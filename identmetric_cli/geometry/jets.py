@@ -70,7 +70,8 @@ def _jet(
     a: Float[Array, "points m latent"],
     b: Float[Array, "points m latent"],
 ) -> Jet:
-    phi, gradient, hessian = _conformal_factor(estimator, x, first, second, a, b)
+    phi, gradient = log_factor(estimator, x, first)
+    hessian = _log_factor_hessian(estimator, x, first, second, a, b, phi, gradient)
     if estimator.name == "mean":
         first, second = first.mean(axis=0, keepdims=True), second.mean(axis=0, keepdims=True)
     jacobian, second = _stacked(first), _stacked(second)
@@ -90,20 +91,26 @@ def _jet(
     return Jet(triangle, jnp.swapaxes(christoffel, 1, 2), normal, phi, gradient, hessian)
 
 
-def _conformal_factor(
-    estimator: Estimator, x: Array, first: Array, second: Array, a: Array, b: Array
-) -> tuple[Array, Array, Array]:
-    """phi, its gradient and D2phi(a, b) for exp(2 phi) = 1 + weight v; zero for a weight of zero."""
+def log_factor(
+    estimator: Estimator, x: Float[Array, "decoders points data"], first: Float[Array, "decoders points latent data"]
+) -> tuple[Float[Array, " points"], Float[Array, "points latent"]]:
+    """phi and its gradient, from the members' values and Jacobians; zero for a metric without a factor."""
     weight = estimator.weight if estimator.name == "conformal" else 0.0
-    v, deviation = disagreement(x), x - x.mean(axis=0)
-    varying = first - first.mean(axis=0)
-    v_gradient = 2 * jnp.einsum("kpx,kpdx->pd", deviation, first) / len(x)
+    phi = 0.5 * jnp.log1p(weight * disagreement(x))
+    v_gradient = 2 * jnp.einsum("kpx,kpdx->pd", x - x.mean(axis=0), first) / len(x)
+    return phi, (0.5 * weight * jnp.exp(-2 * phi))[:, None] * v_gradient
+
+
+def _log_factor_hessian(
+    estimator: Estimator, x: Array, first: Array, second: Array, a: Array, b: Array, phi: Array, gradient: Array
+) -> Float[Array, "points m"]:
+    """D2phi(a, b), in coordinates."""
+    weight = estimator.weight if estimator.name == "conformal" else 0.0
+    deviation, varying = x - x.mean(axis=0), first - first.mean(axis=0)
     along = [jnp.einsum("kpdx,pmd->kpmx", varying, each) for each in (a, b)]
     v_hessian = 2 * (jnp.einsum("kpmx,kpmx->pm", *along) + jnp.einsum("kpx,kpmx->pm", deviation, second)) / len(x)
-    share = 0.5 * weight / (1 + weight * v)
-    gradient = share[:, None] * v_gradient
     slopes = [jnp.einsum("pd,pmd->pm", gradient, each) for each in (a, b)]
-    return 0.5 * jnp.log1p(weight * v), gradient, share[:, None] * v_hessian - 2 * slopes[0] * slopes[1]
+    return (0.5 * weight * jnp.exp(-2 * phi))[:, None] * v_hessian - 2 * slopes[0] * slopes[1]
 
 
 def _stacked(products: Float[Array, "decoders points m data"]) -> Float[Array, "points m data"]:

@@ -16,6 +16,7 @@ from identmetric_cli.geometry import (
 )
 
 CONFORMAL = Estimator("conformal", 0.8)
+METRICS = [Estimator("expected"), Estimator("mean"), CONFORMAL]
 
 
 @pytest.fixture
@@ -23,18 +24,20 @@ def ensemble():
     return manifolds.ensemble(*(manifolds.bump(height) for height in (0.3, 0.7, 1.1)))
 
 
+def christoffel(metric, z):
+    """Christoffel symbols (i, j, k) of a metric (d,) -> (d, d) from its derivatives in coordinates."""
+    dg = jax.jacfwd(metric)(z)
+    lowered = 0.5 * (jnp.moveaxis(dg, 2, 1) + dg - jnp.moveaxis(dg, 2, 0))
+    return jnp.einsum("il,ljk->ijk", jnp.linalg.inv(metric(z)), lowered)
+
+
 def by_christoffel_symbols(metric, z, u, v):
     """Sectional curvature of a metric (d,) -> (d, d) from its derivatives in coordinates."""
 
-    def gamma(z):
-        dg = jax.jacfwd(metric)(z)
-        lowered = 0.5 * (jnp.moveaxis(dg, 2, 1) + dg - jnp.moveaxis(dg, 2, 0))
-        return jnp.einsum("il,ljk->ijk", jnp.linalg.inv(metric(z)), lowered)
-
     @jax.jit
     def curvature(z, u, v):
-        g, c = metric(z), gamma(z)
-        first = jnp.einsum("iljk->ijkl", jax.jacfwd(gamma)(z))
+        g, c = metric(z), christoffel(metric, z)
+        first = jnp.einsum("iljk->ijkl", jax.jacfwd(lambda z: christoffel(metric, z))(z))
         second = jnp.einsum("ikm,mlj->ijkl", c, c)
         riemann = first + second - jnp.swapaxes(first + second, 2, 3)
         top = jnp.einsum("im,ijkl,m,j,k,l->", g, riemann, u, v, u, v)
@@ -66,7 +69,7 @@ def test_flat_spaces_have_no_curvature(rng, x64):
         np.testing.assert_allclose(sectional_curvature(decode, z, u, v), 0, atol=1e-12)
 
 
-@pytest.mark.parametrize("estimator", [Estimator("expected"), Estimator("mean"), CONFORMAL])
+@pytest.mark.parametrize("estimator", METRICS)
 def test_curvature_is_that_of_the_metric(estimator, ensemble, rng, x64):
     z, u, v = rng.normal(size=(3, 3, 3))
     wanted = [
@@ -124,7 +127,7 @@ def test_great_circles_are_followed_on_the_sphere(dimension, rng, x64):
     np.testing.assert_allclose(got, wanted, atol=1e-6)
 
 
-@pytest.mark.parametrize("estimator", [Estimator("expected"), Estimator("mean"), CONFORMAL])
+@pytest.mark.parametrize("estimator", METRICS)
 def test_shooting_retraces_geodesics(estimator, ensemble, rng, x64):
     starts, ends = rng.normal(size=(2, 4, 3)) / 2
     table = geodesics(ensemble, starts, ends, estimator=estimator, nodes=64, rtol=1e-12, max_iter=300)
@@ -156,10 +159,9 @@ def test_transport_is_of_second_order(x64):
     np.testing.assert_allclose(np.array(errors[:-1]) / errors[1:], 4, rtol=0.05)
 
 
-@pytest.mark.parametrize("name", ["expected", "mean"])
-def test_transport_keeps_inner_products(name, ensemble, rng, x64):
+@pytest.mark.parametrize("estimator", METRICS)
+def test_transport_keeps_inner_products(estimator, ensemble, rng, x64):
     curves, vectors = rng.normal(size=(3, 7, 3)), rng.normal(size=(3, 2, 3))
-    estimator = Estimator(name)
     moved = parallel_transport(ensemble.args[0], curves, vectors, estimator=estimator)
     grams = [
         np.einsum("pmi,pij,pnj->pmn", u, metric_tensor(ensemble, z, estimator), u)
@@ -168,15 +170,46 @@ def test_transport_keeps_inner_products(name, ensemble, rng, x64):
     np.testing.assert_allclose(grams[1], grams[0], rtol=1e-9, atol=1e-12)
 
 
-def test_velocities_of_geodesics_are_transported_to_velocities(ensemble, rng, x64):
+@pytest.mark.parametrize("estimator", METRICS)
+def test_transport_is_that_of_the_metric(estimator, ensemble, rng, x64):
+    """Against the transport equation in coordinates, with the metric's Christoffel symbols, by Runge-Kutta."""
+    start, way, bend, vector = rng.normal(size=(4, 3))
+
+    def curve(t):
+        return start + way * t + bend * jnp.sin(3 * t)
+
+    @jax.jit
+    def slope(t, u):
+        z, velocity = jax.jvp(curve, (t,), (jnp.ones_like(t),))
+        return -christoffel(lambda z: metric_tensor(ensemble, z[None], estimator)[0], z) @ u @ velocity
+
+    u, h = jnp.asarray(vector), 1 / 64
+    for t in np.arange(64) * h:
+        first = slope(t, u)
+        second = slope(t + h / 2, u + h / 2 * first)
+        third = slope(t + h / 2, u + h / 2 * second)
+        u = u + h / 6 * (first + 2 * second + 2 * third + slope(t + h, u + h * third))
+    errors = []
+    for nodes in (65, 129):
+        points = np.stack([curve(t) for t in np.linspace(0, 1, nodes)])
+        got = parallel_transport(ensemble.args[0], points[None], vector[None, None], estimator=estimator)
+        errors.append(np.linalg.norm(got[0, 0] - u))
+    assert errors[1] < 1e-3
+    np.testing.assert_allclose(errors[0] / errors[1], 4, rtol=0.05)
+
+
+@pytest.mark.parametrize("estimator", METRICS)
+def test_velocities_of_geodesics_are_transported_to_velocities(estimator, ensemble, rng, x64):
     starts, ends = rng.normal(size=(2, 4, 3)) / 2
-    table = geodesics(ensemble, starts, ends, nodes=64, rtol=1e-12, max_iter=300)
-    moved = parallel_transport(ensemble, table.curve, table.velocity[:, :1])
+    table = geodesics(ensemble, starts, ends, estimator=estimator, nodes=64, rtol=1e-12, max_iter=300)
+    moved = parallel_transport(ensemble, table.curve, table.velocity[:, :1], estimator=estimator)
     np.testing.assert_allclose(moved[:, 0], -table.velocity[:, 1], atol=2e-3)
 
 
 def test_transport_refuses_what_does_not_fit(rng):
     with pytest.raises(ValueError, match="curves must be"):
         parallel_transport(manifolds.sphere, np.zeros((1, 4, 3)), np.zeros((2, 1, 3)))
-    with pytest.raises(ValueError, match="conformal"):
-        parallel_transport(manifolds.sphere, np.zeros((1, 4, 3)), np.zeros((1, 1, 3)), estimator=CONFORMAL)
+    with pytest.raises(ValueError, match="independent"):
+        parallel_transport(
+            manifolds.sphere, np.zeros((1, 4, 3)), np.zeros((1, 1, 3)), estimator=Estimator("independent")
+        )
