@@ -4,6 +4,7 @@ from identmetric_cli.geometry.codes import Codes, conformal, survey
 from identmetric_cli.geometry.curvature import sectional_curvature
 from identmetric_cli.geometry.estimators import Estimator
 from identmetric_cli.geometry.frechet import FrechetMean, frechet_mean
+from identmetric_cli.geometry.gauge import GaugeCheck, check_gauge
 from identmetric_cli.geometry.lbfgs import Status
 from identmetric_cli.geometry.measures import angles, logarithmic_map, volumes
 from identmetric_cli.geometry.metric import metric_tensor
@@ -17,9 +18,11 @@ __all__ = [
     "Codes",
     "Estimator",
     "FrechetMean",
+    "GaugeCheck",
     "GeodesicTable",
     "Status",
     "angles",
+    "check_gauge",
     "conformal",
     "exponential_map",
     "frechet_mean",

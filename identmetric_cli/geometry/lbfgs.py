@@ -9,6 +9,10 @@ rules, all relative to its own energy:
     nonfinite   energy or gradient at the start are not finite
     degenerate  the energy is no more than rounding makes, although the ends differ
 
+Near a minimum energies differ by less than their rounding long before gradients do. There the change of the energy is
+estimated from the slopes at both ends of the step (Hager and Zhang 2005, doi 10.1137/030601880), so that directions
+of curves become known to the precision of the numbers and not to its square root.
+
 A method that makes its own directions, as GEORCE does, proposes them: then the line search and the rules remain.
 
 Nocedal and Wright, Numerical Optimization (2006), algorithms 3.1 and 7.4.
@@ -25,6 +29,8 @@ from jaxtyping import Bool, Float, Int
 MEMORY = 10
 SUFFICIENT_DECREASE = 1e-4
 SMALLEST_STEP = 1e-4
+ROUNDINGS = 16
+"""Energies that differ by no more than so many roundings of themselves are told apart by their gradients."""
 
 
 class Status(IntEnum):
@@ -99,8 +105,11 @@ def advance(
     Energies up to `floor` are rounding. `proposal` is the direction to go on in from the trial point.
     """
     finite = jnp.isfinite(energy) & jnp.all(jnp.isfinite(gradient))
-    slope = jnp.vdot(state.gradient, state.direction)
-    descends = energy <= state.energy + SUFFICIENT_DECREASE * state.step * slope
+    slope, slope_there = jnp.vdot(state.gradient, state.direction), jnp.vdot(gradient, state.direction)
+    change = energy - state.energy
+    rounding = ROUNDINGS * jnp.finfo(state.y.dtype).eps * jnp.abs(state.energy)
+    change = jnp.where(jnp.abs(change) <= rounding, 0.5 * state.step * (slope + slope_there), change)
+    descends = change <= SUFFICIENT_DECREASE * state.step * slope
     accepted = _accept(state, energy, gradient, proposal)
     refused = _refuse(state)
     new = where(finite & (state.fresh | descends), accepted, refused)

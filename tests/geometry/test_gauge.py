@@ -43,6 +43,14 @@ def test_geometry_does_not_depend_on_coordinates(estimator, ensemble, rng, x64):
     assert found.euclidean_latent > 0.1
 
 
+def test_geometry_does_not_depend_on_coordinates_in_single_precision(ensemble, rng):
+    points = (rng.normal(size=(3, 3, 3)) / 2).astype(np.float32)
+    found = check_gauge(ensemble, points, **{**TIGHT, "rtol": 1e-11})
+    assert found.solved == found.asked == 6
+    assert found.distance < 1e-6
+    assert max(found.angle, found.volume, found.curvature) < 1e-3
+
+
 def test_what_depends_on_coordinates_is_found_out(ensemble, rng, monkeypatch, x64):
     monkeypatch.setattr(module, "tangent_gram", lambda decode, z, u, **_: u @ np.swapaxes(u, 1, 2))
     found = check_gauge(ensemble, rng.normal(size=(2, 3, 3)) / 2, **TIGHT)

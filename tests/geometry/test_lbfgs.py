@@ -123,6 +123,17 @@ def test_a_direction_that_fails_gives_way_to_steepest_descent(quadratics, rng):
     np.testing.assert_array_equal(state.y, before.y)
 
 
+@pytest.mark.parametrize(("uphill", "accepted"), [(False, True), (True, False)])
+@pytest.mark.parametrize("noise", [-1, 1])
+def test_energies_that_differ_by_rounding_are_told_apart_by_slopes(uphill, accepted, noise):
+    """One step of 1e-9 along the first axis: the energy's change of 1e-18 is lost in its rounding."""
+    gradient = np.tile([1e-9, 0, 0, 0], (ROWS, 1))
+    state = advance(start(np.zeros((ROWS, SIZE))), np.ones(ROWS), gradient, 0.0, 1e-30, 100)
+    there = -3 * gradient if uphill else 0 * gradient
+    state = advance(state, np.ones(ROWS) + noise * np.finfo(float).eps, there, 0.0, 1e-30, 100)
+    assert (np.asarray(state.y).any(axis=1) == accepted).all()
+
+
 @pytest.mark.parametrize("pairs", [0, 1, 3, MEMORY])
 def test_two_loops_multiply_by_the_bfgs_matrix(pairs, rng):
     root = rng.normal(size=(SIZE, SIZE))
