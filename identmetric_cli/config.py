@@ -133,7 +133,7 @@ class Geodesic(Section):
     `adam`: Syrota et al. (2025), for `paper` the only one, and with max_iter in the thousands."""
     curve: Literal["modes", "spline"] = "modes"
     """`modes`: all nodes are free; `spline`: cubic splines on ten pieces, as published."""
-    nodes: Annotated[int, Field(ge=1, le=4096)] = 16
+    nodes: Annotated[int, Field(ge=1, le=4096)] = 32
     """Segments of a curve; refinement is checked at twice as many."""
     max_iter: Annotated[int, Field(ge=1)] = 100
     """Evaluations of energy and gradient per pair and grid before it is given up as `max_iter`."""

@@ -39,7 +39,7 @@ def geodesics(
     estimator: Estimator = EXPECTED,
     solver: str = "lbfgs",
     curve: str = "modes",
-    nodes: int = 16,
+    nodes: int = 32,
     rtol: float = 1e-4,
     max_iter: int = 100,
     tries: int = 2,

@@ -84,9 +84,16 @@ def test_lengths_are_accurate_by_default_and_more_so_on_many_segments(known, dim
     default = geodesics(decode, starts, ends)
     fine = geodesics(decode, starts, ends, nodes=256, rtol=1e-9, max_iter=300, batch_size=4)
     assert default.converged.all() and fine.converged.all()
-    # Chords cut off theta^2 / 24 n^2 of an arc: more than 1e-3 only of arcs above 140 degrees.
-    assert (np.abs(default.length / exact - 1) < np.maximum(1e-3, exact**2 / 6000)).all()
+    np.testing.assert_allclose(default.length, exact, rtol=1e-3)
     np.testing.assert_allclose(fine.length, exact, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dimension", [2, 20])
+def test_arcs_that_almost_reach_the_antipode_are_accurate_by_default(dimension, x64):
+    start = np.pad([[0.9]], ((0, 0), (0, dimension - 1)))
+    table = geodesics(manifolds.sphere, start, -start)
+    assert table.converged.all()
+    np.testing.assert_allclose(table.length, 4 * np.arctan(0.9), rtol=1e-3)
 
 
 @pytest.mark.parametrize("known", KNOWN, ids=name)
