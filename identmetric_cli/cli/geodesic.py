@@ -50,6 +50,7 @@ def command(
 
     Lengths are in units of the data. Example: identmetric geodesic a.png b.png
     """
+    from identmetric_cli.report.tables import coarse_sentence
     from identmetric_cli.runs import find_run
     from identmetric_cli.stages import pairs as asked
     from identmetric_cli.stages.assemble import load_run_data
@@ -88,6 +89,9 @@ def command(
     )
     following = [f"identmetric compare {found.path.parent}"]
     out.result(result.as_dict(), lambda console: _show(console, result), following=following)
+    coarse = coarse_sentence(result.pairs)
+    if coarse:
+        out.warn(coarse)
     unsolved = {status: count for status, count in result.statuses.items() if status != "converged"}
     if unsolved:
         counts = ", ".join(f"{count} {status}" for status, count in unsolved.items())

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from identmetric_cli.config import Geodesic
-from identmetric_cli.geometry import GeodesicTable, Status
+from identmetric_cli.geometry import Estimator, GeodesicTable, Status
 
 Row = dict[str, Any]
+COARSE = 0.01
 
 
 def pair_rows(
@@ -89,6 +90,17 @@ def count_statuses(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     """How many rows carry each status, most frequent first."""
     statuses = [row["status"] for row in rows]
     return {status: statuses.count(status) for status in sorted(set(statuses), key=statuses.count, reverse=True)}
+
+
+def coarse_sentence(rows: Sequence[Mapping[str, Any]]) -> str | None:
+    """What to say of lengths that change on finer curves; None if none does, or all do by their definition."""
+    changing = [row for row in rows if row["status"] == "converged" and row["refinement"] > COARSE]
+    if not changing or not Estimator(rows[0]["estimator"]).is_metric:
+        return None
+    finer = 2 * rows[0]["nodes"]
+    return (
+        f"{len(changing)} of {len(rows)} lengths grow by over {COARSE:.0%} on {finer} segments: try --nodes {finer}"
+    )
 
 
 def gauge_sentence(gauge: Mapping[str, Any]) -> str:

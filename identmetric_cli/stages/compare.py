@@ -24,7 +24,7 @@ from identmetric_cli.geometry.maps import latent_map
 from identmetric_cli.models import as_decoders
 from identmetric_cli.models.encode import encode as encode_items
 from identmetric_cli.report import html, plots
-from identmetric_cli.report.tables import count_statuses, pair_rows, to_csv
+from identmetric_cli.report.tables import coarse_sentence, count_statuses, pair_rows, to_csv
 from identmetric_cli.runs import Run
 from identmetric_cli.stages.assemble import load_model, load_run_data
 from identmetric_cli.stages.geodesic import draw, gauge_check, require_metric
@@ -277,6 +277,9 @@ def _warnings(
             f"{len(failed)} of {len(rows)} geodesics did not converge ({counts}); their pairs are left out of "
             "geodesic length in every run"
         )
+    coarse = coarse_sentence(rows)
+    if coarse:
+        warnings.append(coarse)
     concerned: dict[str, list[str]] = {}
     for summary in summaries:
         for text in summary.warnings:

@@ -112,6 +112,13 @@ def test_one_evaluation_is_not_presented_as_an_answer(program, runs, tmp_path):
     program(*arguments, "--strict", code=4)
 
 
+def test_curves_of_too_few_segments_are_pointed_out(program, runs, tmp_path):
+    here = ("geodesic", "--random-pairs", 20, "--runs-dir", runs, "-o", tmp_path)
+    assert "of 20 lengths grow by over 1% on 4 segments: try --nodes 4" in program(*here, "--nodes", 2).stderr
+    assert "segments: try --nodes" not in program(*here, "--nodes", 64).stderr
+    assert "segments: try --nodes" not in program(*here, "--nodes", 2, "--estimator", "independent").stderr
+
+
 @pytest.mark.parametrize(("solver", "curve"), [("georce", "modes"), ("lbfgs", "spline"), ("adam", "spline")])
 def test_other_solvers_and_curves_agree_with_the_default(solver, curve, program, runs, tmp_path):
     more = ("--max-iter", 1000, "--rtol", 0.01) if solver == "adam" else ()
