@@ -13,9 +13,9 @@ on 64 and 256. For `independent`, whose curves depend on n, disagreement has the
 found: the same cost in the limit of many nodes. As a check of that, `direct` finds 20 of them on 64 segments. The
 estimator `paper` has `independent` as its exact expectation.
 
-Two tables: CV, paired t against latent Euclid, ICC and Spearman; and how close curves stay to data: the members'
-disagreement along them in units of its median at training codes, and the mean distance of their nodes to the nearest
-decoded training code in units of its median over test codes.
+Two tables: CV, paired t against latent Euclid between the encoder's means, ICC and Spearman; and how close curves are
+to data: the members' disagreement along them in units of its median at training codes, and the mean distance of their
+nodes to the nearest decoded training code in units of its median over test codes.
 """
 
 import sys
@@ -147,12 +147,14 @@ def report(folder: Path, prefixes: list[str]) -> None:
             f"{kind}|{decoders}|{n or size}": np.where(good, found[f"length_{n or size}"], np.nan)
             for size in ((n,) if n else MEASURED)
         }
-        measures["euclidean_latent"] = found["latent"].astype(np.float64)
+        latent = found["latent"].astype(np.float64)
         if decoders == 8 and name in ("expected", "refined"):
             mark = ", refined ends" if name == "refined" else ""
-            measures[f"latent Euclid{mark}|8|"] = measures["euclidean_latent"]
-            measures[f"latent Euclid, scaled{mark}|8|"] = scale_normalised(measures["euclidean_latent"])
+            measures[f"latent Euclid{mark}|8|"] = latent
+            measures[f"latent Euclid, scaled{mark}|8|"] = scale_normalised(latent)
             measures[f"decoded ends{mark}|8|"] = found["chord"].astype(np.float64)
+        plain = collected(folder, prefix, "expected", 8) if name == "refined" else found
+        measures["euclidean_latent"] = plain["latent"].astype(np.float64)
         for one in summarise(measures):
             if one.name != "euclidean_latent":
                 label = " | ".join(one.name.split("|"))
