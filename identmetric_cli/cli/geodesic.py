@@ -10,6 +10,7 @@ from rich.text import Text
 from identmetric_cli.cli.console import Output, table
 from identmetric_cli.cli.options import (
     AllPairs,
+    AllRuns,
     CheckGauge,
     GeometryOptions,
     OutputFolder,
@@ -34,6 +35,7 @@ def command(
     ] = None,
     run: RunName = None,
     runs_dir: RunsDir = Path("runs"),
+    runs: AllRuns = None,
     output: OutputFolder = Path("geodesics"),
     pairs: PairsFile = None,
     random_pairs: RandomPairs = None,
@@ -49,10 +51,13 @@ def command(
     With three items or more: all pairs, the angle at every vertex and the areas spanned.
 
     Lengths are in units of the data. Example: identmetric geodesic a.png b.png
+
+    With --runs, every run answers. Example: identmetric geodesic a.png b.png --runs runs
     """
-    from identmetric_cli.report.tables import coarse_sentence
-    from identmetric_cli.runs import find_run
+    from identmetric_cli.report.tables import coarse_sentence, count_statuses
+    from identmetric_cli.runs import find_run, finished_runs
     from identmetric_cli.stages import pairs as asked
+    from identmetric_cli.stages.across_runs import geodesic_across
     from identmetric_cli.stages.assemble import load_run_data
     from identmetric_cli.stages.geodesic import geodesic
     from identmetric_cli.stages.inputs import Inputs, read_inputs
@@ -63,7 +68,10 @@ def command(
             "name items, or give one of --pairs, --random-pairs and --all-pairs",
             "e.g. identmetric geodesic a.png b.png",
         )
-    found = find_run(run, runs_dir)
+    if runs is not None and (run is not None or check_gauge):
+        raise UsageError("--runs excludes --run and --check-gauge", "leave out one of them")
+    everyone = finished_runs(runs) if runs is not None else [find_run(run, runs_dir)]
+    found = everyone[0]
     settings = geodesic_settings(found.config().geodesic, geometry)
     if inputs:
         chosen = read_inputs(found, inputs, out)
@@ -77,25 +85,23 @@ def command(
             wanted = asked.draw_pairs(len(test), random_pairs, pair_seed)
         else:
             wanted = asked.all_pairs(min(all_pairs, len(test)))
-    result = geodesic(
-        found,
-        chosen,
-        wanted,
-        settings,
-        output=output,
-        vertices=bool(inputs) and len(chosen.items) > 2,
-        gauge=check_gauge,
-        reporter=out,
-    )
+    common = {"output": output, "vertices": bool(inputs) and len(chosen.items) > 2, "reporter": out}
     following = [f"identmetric compare {found.path.parent}"]
-    out.result(result.as_dict(), lambda console: _show(console, result), following=following)
-    coarse = coarse_sentence(result.pairs)
+    if runs is not None:
+        result = geodesic_across(everyone, chosen, wanted, settings, **common)
+        out.result(result.as_dict(), lambda console: _show_runs(console, result), following=following)
+        rows = [row for each in result.runs for row in each["pairs"]]
+    else:
+        result = geodesic(found, chosen, wanted, settings, gauge=check_gauge, **common)
+        out.result(result.as_dict(), lambda console: _show(console, result), following=following)
+        rows = result.pairs
+    coarse = coarse_sentence(rows)
     if coarse:
         out.warn(coarse)
-    unsolved = {status: count for status, count in result.statuses.items() if status != "converged"}
+    unsolved = {status: count for status, count in count_statuses(rows).items() if status != "converged"}
     if unsolved:
         counts = ", ".join(f"{count} {status}" for status, count in unsolved.items())
-        message = f"of {len(result.pairs)} pairs, not converged: {counts} (column status)"
+        message = f"of {len(rows)} geodesics, not converged: {counts} (column status)"
         out.warn(message)
         if strict:
             raise CheckFailed(message, f"try --max-iter {2 * settings.max_iter}")
@@ -139,3 +145,45 @@ def _show(console: Console, result) -> None:
     console.print()
     for name, path in result.files.items():
         console.print(Text(f"{name:7} {path}"))
+
+
+def _show_runs(console: Console, result) -> None:
+    from identmetric_cli.report.tables import number
+
+    first = result.runs[0]
+    console.print(
+        Text(
+            f"{len(result.runs)} runs, {first['estimator']} metric, {first['nodes']} segments, {first['dtype']}; "
+            "SD and CV are over runs"
+        )
+    )
+    rows = [
+        [f"{row['a']}  {row['b']}", *_spread(row), number(row["cv"]), number(row["latent_cv"]), str(row["runs"])]
+        for row in result.pairs[:SHOWN]
+    ]
+    console.print(table(["pair", "length", "SD", "CV", "latent CV", "runs"], rows))
+    if len(result.pairs) > SHOWN:
+        console.print(Text(f"... and {len(result.pairs) - SHOWN} more in {result.files['table']}"))
+    if result.angles:
+        rows = [
+            [angle["at"], "  ".join(angle["between"]), *_spread(angle), *_spread(area)]
+            for angle, area in zip(result.angles[:SHOWN], result.volumes, strict=False)
+        ]
+        console.print()
+        console.print(table(["at", "between", "angle (degrees)", "SD", "area spanned", "SD"], rows))
+    if len(result.pairs) > 2:
+        rows = [
+            [each["label"], *(number(each[key]) for key in ("mean_cv", "icc_a1", "icc_c1", "spearman"))]
+            for each in result.measures
+        ]
+        console.print()
+        console.print(table(["measure", "mean CV", "ICC(A,1)", "ICC(C,1)", "Spearman"], rows))
+    console.print()
+    for name, path in result.files.items():
+        console.print(Text(f"{name:7} {path}"))
+
+
+def _spread(row: dict) -> list[str]:
+    from identmetric_cli.report.tables import number
+
+    return [number(row["mean"]), number(row["sd"], 2)]

@@ -18,6 +18,9 @@ RunsDir = Annotated[Path, typer.Option("--runs-dir", help="Folder that holds the
 RunName = Annotated[
     str | None, typer.Option("--run", help="Run directory, or its name under the runs folder. (default: newest)")
 ]
+AllRuns = Annotated[
+    Path | None, typer.Option("--runs", help="Ask every finished run of this folder, and tell how well they agree.")
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the configuration; may be repeated."),

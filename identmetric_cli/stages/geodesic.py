@@ -20,7 +20,7 @@ from identmetric_cli.geometry.measures import angle, tangent_gram, volume
 from identmetric_cli.geometry.solve import CHUNK
 from identmetric_cli.models import EnsembleVAE, as_decoders
 from identmetric_cli.report import plots
-from identmetric_cli.report.tables import count_statuses, pair_rows, plain, to_csv
+from identmetric_cli.report.tables import pair_rows, plain, to_csv
 from identmetric_cli.runs import Run
 from identmetric_cli.stages.assemble import load_model, load_run_data
 from identmetric_cli.stages.inputs import Inputs
@@ -49,11 +49,6 @@ class GeodesicResult:
     volumes: list[dict[str, Any]]
     gauge: dict[str, Any] | None
     files: dict[str, str]
-
-    @property
-    def statuses(self) -> dict[str, int]:
-        """How many pairs ended in each way."""
-        return count_statuses(self.pairs)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values throughout."""

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -74,6 +75,48 @@ def test_geodesic_between_images(program, runs, images, tmp_path):
         np.testing.assert_allclose(curves["curves"][0, 0], curves["means"][0], rtol=1e-6)
     with Image.open(tmp_path / "geodesics.png") as figure:
         assert min(figure.size) > 300
+
+
+def test_every_run_can_be_asked(program, runs, images, tmp_path):
+    document = program.json("geodesic", *images[:3], "--runs", runs, "-o", tmp_path)
+    assert [Path(each["run"]).name for each in document["runs"]] == ["debug-s0", "debug-s1", "debug-s2"]
+    alone = program.json("geodesic", *images[:3], "--run", runs / "debug-s1", "-o", tmp_path / "alone")
+    assert document["runs"][1]["pairs"] == alone["pairs"] and document["runs"][1]["angles"] == alone["angles"]
+    lengths = np.array([[row["length"] for row in each["pairs"]] for each in document["runs"]])
+    for i, row in enumerate(document["pairs"]):
+        assert row["runs"] == 3
+        assert row["mean"] == pytest.approx(lengths[:, i].mean())
+        assert row["cv"] == pytest.approx(lengths[:, i].std(ddof=1) / lengths[:, i].mean())
+        assert row["latent_cv"] > 0
+    degrees = [each["angles"][2]["degrees"] for each in document["runs"]]
+    assert document["angles"][2]["sd"] == pytest.approx(np.std(degrees, ddof=1))
+    assert len(document["volumes"]) == 3
+    assert [each["name"] for each in document["measures"]] == [
+        "geodesic_length",
+        "euclidean_latent",
+        "euclidean_decoded",
+    ]
+    assert json.loads((tmp_path / "agreement.json").read_text()) == document
+    assert len((tmp_path / "agreement.csv").read_text().splitlines()) == 4
+    assert (tmp_path / "debug-s2" / "geodesics.png").exists()
+    result = program("geodesic", "test:0", "test:1", "test:2", "--runs", runs, "-o", tmp_path)
+    assert "latent CV" in result.stdout and "angle (degrees)" in result.stdout and "ICC(A,1)" in result.stdout
+
+
+def test_what_did_not_converge_in_a_run_is_left_out_of_the_agreement(program, runs, images, tmp_path):
+    here = ("geodesic", *images[:3], "--runs", runs, "-o", tmp_path, "--max-iter", 1)
+    document = program.json(*here)
+    statuses = np.array([[row["status"] for row in each["pairs"]] for each in document["runs"]])
+    for i, row in enumerate(document["pairs"]):
+        assert row["runs"] == np.sum(statuses[:, i] == "converged")
+        assert (row["sd"] is None) == (row["runs"] < 2)
+    assert (statuses == "max_iter").any()
+    program(*here, "--strict", code=4)
+
+
+def test_all_runs_and_one_run_exclude_each_other(program, runs, images, tmp_path):
+    error = program.error("geodesic", *images[:2], "--runs", runs, "--run", "debug-s1", code=2)
+    assert "--runs excludes" in error["message"]
 
 
 def test_length_agrees_between_precisions(program, runs, tmp_path):

@@ -1,0 +1,114 @@
+"""The same items through several runs: what every run says of them, and how well the runs agree."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from identmetric_cli.analysis import coefficient_of_variation, summarise
+from identmetric_cli.analysis.variability import standard_deviation
+from identmetric_cli.config import Geodesic
+from identmetric_cli.files import write_text
+from identmetric_cli.report.tables import plain, to_csv
+from identmetric_cli.runs import Run
+from identmetric_cli.stages.compare import LABELS, check_comparable
+from identmetric_cli.stages.geodesic import SCHEMA_VERSION, GeodesicResult, geodesic
+from identmetric_cli.stages.inputs import Inputs
+from identmetric_cli.stages.reporter import SILENT, Reporter
+
+MEASURES = {"geodesic_length": "length", "euclidean_latent": "euclidean_latent", "euclidean_decoded": "chord"}
+
+
+@dataclass(frozen=True)
+class AcrossRuns:
+    """One document a run, and what they say together; `as_dict` is the JSON document."""
+
+    schema_version: int
+    runs: list[dict[str, Any]]
+    pairs: list[dict[str, Any]]
+    angles: list[dict[str, Any]]
+    volumes: list[dict[str, Any]]
+    measures: list[dict[str, Any]]
+    files: dict[str, str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values throughout."""
+        return asdict(self)
+
+
+def geodesic_across(
+    runs: Sequence[Run],
+    inputs: Inputs,
+    pairs: np.ndarray,
+    settings: Geodesic,
+    *,
+    output: Path,
+    vertices: bool,
+    reporter: Reporter = SILENT,
+) -> AcrossRuns:
+    """Solve the same pairs in every run, each into a folder of its own below `output`, and compare.
+
+    Means and deviations are over the runs in which a pair converged; agreement is over the pairs that converged in
+    all. Raises InputError for fewer than two runs, or runs that were trained on different data.
+    """
+    check_comparable(runs)
+    results = [
+        geodesic(run, inputs, pairs, settings, output=output / run.name, vertices=vertices, reporter=reporter)
+        for run in runs
+    ]
+    tables = {name: _table([result.pairs for result in results], key) for name, key in MEASURES.items()}
+    latent = coefficient_of_variation(tables["euclidean_latent"])
+    rows = [
+        {"a": row["a"], "b": row["b"], **each, "latent_cv": plain(cv)}
+        for row, each, cv in zip(results[0].pairs, _over_runs(tables["geodesic_length"]), latent, strict=True)
+    ]
+    files = {"table": str(output / "agreement.csv"), "json": str(output / "agreement.json")}
+    found = AcrossRuns(
+        SCHEMA_VERSION,
+        [result.as_dict() for result in results],
+        rows,
+        _at_vertices(results, "angles", "between", "degrees"),
+        _at_vertices(results, "volumes", "spanned_by", "volume"),
+        [{"label": LABELS[each.name], **each.as_dict()} for each in summarise(tables, endpoints=pairs)],
+        files,
+    )
+    write_text(output / "agreement.csv", to_csv(rows))
+    write_text(output / "agreement.json", json.dumps(found.as_dict(), indent=2, allow_nan=False) + "\n")
+    return found
+
+
+def _table(runs: Sequence[Sequence[dict[str, Any]]], key: str) -> np.ndarray:
+    """Values of converged rows, (runs, pairs); not a number elsewhere."""
+    return np.array(
+        [[row[key] if row["status"] == "converged" else np.nan for row in rows] for rows in runs], np.float64
+    )
+
+
+def _over_runs(table: np.ndarray) -> list[dict[str, Any]]:
+    """Number of runs, mean, standard deviation and CV of every column, over the runs that have a value."""
+    rows = []
+    for column in table.T:
+        known = column[np.isfinite(column)]
+        several = known[:, None] if len(known) > 1 else np.full((2, 1), np.nan)
+        rows.append(
+            {
+                "runs": len(known),
+                "mean": float(known.mean()) if len(known) else None,
+                "sd": plain(standard_deviation(several)[0]),
+                "cv": plain(coefficient_of_variation(several)[0]),
+            }
+        )
+    return rows
+
+
+def _at_vertices(results: Sequence[GeodesicResult], field: str, others: str, value: str) -> list[dict[str, Any]]:
+    """Angles or areas, gathered by vertex: a run lacks those of geodesics that did not converge."""
+    known = [{(row["at"], *row[others]): row[value] for row in getattr(result, field)} for result in results]
+    keys = list(dict.fromkeys(key for each in known for key in each))
+    if not keys:
+        return []
+    table = np.array([[each.get(key, np.nan) for key in keys] for each in known], np.float64)
+    return [{"at": at, others: list(rest), **each} for (at, *rest), each in zip(keys, _over_runs(table), strict=True)]
