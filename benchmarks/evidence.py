@@ -174,7 +174,7 @@ def report(folder: Path, prefixes: list[str]) -> None:
 def main() -> None:
     runs, folder = Path(sys.argv[1]), Path(sys.argv[2])
     counts = {prefix: int(count) for prefix, _, count in (each.partition(":") for each in sys.argv[3:])}
-    for prefix, (name, decoders), seed in product(counts, SETTINGS, SEEDS):
+    for (name, decoders), prefix, seed in product(SETTINGS, counts, SEEDS):
         run = Run(runs / f"{prefix}-s{seed}")
         path = folder / f"{run.name}-{name}-K{decoders}.npz"
         if not path.exists() and run.finished:
