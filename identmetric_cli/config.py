@@ -142,8 +142,9 @@ class Geodesic(Section):
     starts: Annotated[int, Field(ge=1, le=100)] = 2
     """Starting curves of a pair, of which the best goes on: the straight line, bent lines and, of three or more, the
     shortest path over a graph of the training data's codes."""
-    refine_endpoints: bool = False
-    """Move each end from the encoder's mean to the latents whose decoded point is nearest to the item."""
+    refine_endpoints: bool = True
+    """Move each end from the encoder's mean to the latents whose decoded point is nearest to the item. Latent Euclid
+    stays that of the encoder's means."""
     batch_size: Annotated[int, Field(ge=1)] = 16
     """Pairs solved side by side; memory grows with it, not with the number of pairs."""
     dtype: Literal["float32", "float64"] = "float32"

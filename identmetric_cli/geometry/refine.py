@@ -5,7 +5,8 @@ An encoder's mean is only near it. A few damped Gauss-Newton steps on
     min_z  (1/K) sum_k |f_k(z) - x|^2
 
 (Levenberg and Marquardt) lead from the one to the other, if the other is close; a step that does not lower the
-error is not taken. Nocedal and Wright, Numerical Optimization (2006), section 10.3.
+error is not taken, and a point stays where a step promises next to nothing. Nocedal and Wright, Numerical
+Optimization (2006), section 10.3.
 """
 
 from functools import partial
@@ -26,29 +27,40 @@ DAMPING = 1e-3
 
 
 def refine_endpoints(
-    decode: Decoders, z: Float[Array, "points latent"], x: Float[Array, "points data"], *, steps: int = 5
+    decode: Decoders,
+    z: Float[Array, "points latent"],
+    x: Float[Array, "points data"],
+    *,
+    steps: int = 20,
+    rtol: float = 1e-6,
 ) -> tuple[Float[np.ndarray, "points latent"], Float[np.ndarray, "points 2"]]:
     """Latents near `z`, (P, d), that decode more nearly to `x`, (P, D), and the mean squared error before and after.
 
-    Raises ValueError on shapes that do not fit.
+    A point takes up to `steps`, until one promises to lower its error by less than `rtol` of it. Raises ValueError
+    on shapes that do not fit.
     """
     z, x = np.asarray(z), np.asarray(x)
     if z.ndim != 2 or x.ndim != 2 or len(z) != len(x):
         raise ValueError(f"z must be (points, latent), x (points, data); got {z.shape} and {x.shape}")
-    return in_batches(partial(_refine, members(decode), steps), (z, x.astype(z.dtype)), min(BATCH_SIZE, len(z)))
+    return in_batches(partial(_refine, members(decode), steps, rtol), (z, x.astype(z.dtype)), min(BATCH_SIZE, len(z)))
 
 
-def _refine(decode: tuple[Decode, ...], steps: int, z: Latents, x: Array) -> tuple[Latents, Array]:
+def _refine(decode: tuple[Decode, ...], steps: int, rtol: float, z: Latents, x: Array) -> tuple[Latents, Array]:
     points, dimension = z.shape
     identity = np.broadcast_to(np.eye(dimension, dtype=z.dtype), (points, dimension, dimension))
     damping = jnp.full(points, DAMPING, z.dtype)
     values = decoded(decode, z)
     before = error = _error(values, x)
+    running = jnp.ones(points, bool)
     for _ in range(steps):
-        trial = z + _step(jacobian_products(decode, z, identity), values, x, damping)
+        step, gain = _step(jacobian_products(decode, z, identity), values, x, damping)
+        running = running & (gain > rtol * error)
+        if not running.any():
+            break
+        trial = z + step
         new_values = decoded(decode, trial)
         new_error = _error(new_values, x)
-        better = new_error < error
+        better = running & (new_error < error)
         z = jnp.where(better[:, None], trial, z)
         values = jnp.where(better[None, :, None], new_values, values)
         error = jnp.where(better, new_error, error)
@@ -62,9 +74,11 @@ def _error(values: Float[Array, "decoders points data"], x: Array) -> Float[Arra
 
 
 @jax.jit
-def _step(products: Array, values: Array, x: Array, damping: Array) -> Latents:
+def _step(products: Array, values: Array, x: Array, damping: Array) -> tuple[Latents, Float[Array, " points"]]:
+    """The next step, and by how much the linearised decoders promise to lower the error."""
     metric = jnp.einsum("kpdx,kpex->pde", products, products) / len(products)
     downhill = jnp.einsum("kpdx,kpx->pd", products, x - values) / len(products)
     size = jnp.trace(metric, axis1=1, axis2=2) / metric.shape[1]
     damped = metric + (damping * size)[:, None, None] * jnp.eye(metric.shape[1], dtype=metric.dtype)
-    return jnp.linalg.solve(damped, downhill[..., None])[..., 0]
+    step = jnp.linalg.solve(damped, downhill[..., None])[..., 0]
+    return step, 2 * jnp.sum(step * downhill, axis=1) - jnp.einsum("pd,pde,pe->p", step, metric, step)

@@ -112,6 +112,7 @@ def geodesic(
             "curves": solved.table.curve,
             "pairs": pairs,
             "means": solved.means,
+            "ends": solved.ends,
             "names": np.array(inputs.names),
             "velocities": solved.table.velocity,
         },
@@ -148,7 +149,7 @@ def gauge_check(model: EnsembleVAE, solved: Solved, settings: Geodesic) -> dict[
 
     In double precision, on few segments, by the default solver whatever the settings.
     """
-    known = solved.means[np.isfinite(solved.means).all(axis=1)]
+    known = solved.ends[np.isfinite(solved.ends).all(axis=1)]
     count = min(GAUGE_TRIPLES, len(known) // 3)
     nodes = min(settings.nodes, GAUGE_NODES)
     with jax.enable_x64(True):
@@ -211,7 +212,7 @@ def _at_vertices(
     vectors = np.stack([[leaving[o, b], leaving[o, c]] for o, b, c in corners])
     dtype = np.dtype(settings.dtype)
     with jax.enable_x64(settings.dtype == "float64"):
-        origins = solved.means[[o for o, _, _ in corners]]
+        origins = solved.ends[[o for o, _, _ in corners]]
         grams = tangent_gram(as_decoders(model, dtype), origins, vectors, estimator=solved.estimator)
     ends = [(names[o], [names[b], names[c]]) for o, b, c in corners]
     return (

@@ -32,7 +32,7 @@ from identmetric_cli.report.tables import pair_rows, to_csv
 from identmetric_cli.runs import Run
 from identmetric_cli.stages.assemble import load_model
 
-CACHE_FORMAT = 3
+CACHE_FORMAT = 4
 CODES = 1000
 
 
@@ -88,8 +88,11 @@ class Solved:
     """Latents of items and the geodesics between pairs of them."""
 
     means: np.ndarray
+    """Where the encoder puts the items; latent baselines are between these."""
+    ends: np.ndarray
+    """Where curves end: refined means if so asked for."""
     pairs: np.ndarray
-    """Rows of `means`, (pairs, 2); rows that no pair names may be undefined."""
+    """Rows of `means` and `ends`, (pairs, 2); rows that no pair names may be undefined."""
     table: GeodesicTable
     estimator: Estimator
 
@@ -122,12 +125,12 @@ def solve_pairs(
     """
     dtype = np.dtype(settings.dtype)
     means = encode_items(model, items)[0].astype(dtype)
-    tables = []
+    ends, tables = means.copy(), []
     with jax.enable_x64(settings.dtype == "float64"):
         decode, codes = as_decoders(model, dtype), None
         if settings.refine_endpoints:
             used = np.unique(pairs)
-            means[used], _ = refine_endpoints(decode, means[used], items[used].reshape(len(used), -1))
+            ends[used], _ = refine_endpoints(decode, means[used], items[used].reshape(len(used), -1))
         if training is not None:
             codes = survey(decode, encode_items(model, training[:: -(-len(training) // CODES)])[0].astype(dtype))
         estimator = estimator_of(settings, codes)
@@ -145,8 +148,8 @@ def solve_pairs(
                 continue
             table = geodesics(
                 decode,
-                means[some[:, 0]],
-                means[some[:, 1]],
+                ends[some[:, 0]],
+                ends[some[:, 1]],
                 estimator=estimator,
                 solver=settings.solver,
                 curve=settings.curve,
@@ -162,7 +165,8 @@ def solve_pairs(
             tables.append(table)
             if part is not None:
                 write_npz(part, table._asdict())
-    return Solved(means, pairs, joined(tables), estimator)
+    latent = np.linalg.norm(means[pairs[:, 1]] - means[pairs[:, 0]], axis=1)
+    return Solved(means, ends, pairs, joined(tables)._replace(euclidean_latent=latent), estimator)
 
 
 def solve_and_keep(
@@ -186,18 +190,19 @@ def solve_and_keep(
     if table is not None:
         with np.load(path, allow_pickle=False) as stored:
             estimator = Estimator(settings.estimator, float(stored["estimator_weight"]), settings.seed)
-            known = Solved(stored["means"], local, table, estimator)
+            known = Solved(stored["means"], stored["ends"], local, table, estimator)
     else:
         known = solve_pairs(load_model(run), items[used], local, settings, training, progress, parts)
         rows = pair_rows(known.table, local, [names[i] for i in used], settings)
         write_text(path.with_suffix(".csv"), to_csv(rows))
-        kept = {"means": known.means, "pairs": local, "estimator_weight": np.asarray(known.estimator.weight)}
+        weight = np.asarray(known.estimator.weight)
+        kept = {"means": known.means, "ends": known.ends, "pairs": local, "estimator_weight": weight}
         write_npz(path, {**known.table._asdict(), **kept})
     # Another process may be at the same question, and clear away the same parts.
     shutil.rmtree(parts, ignore_errors=True)
-    means = np.full((len(items), known.means.shape[1]), np.nan, known.means.dtype)
-    means[used] = known.means
-    return replace(known, means=means, pairs=pairs)
+    means, ends = np.full((2, len(items), known.means.shape[1]), np.nan, known.means.dtype)
+    means[used], ends[used] = known.means, known.ends
+    return replace(known, means=means, ends=ends, pairs=pairs)
 
 
 def _read_table(path: Path) -> GeodesicTable | None:

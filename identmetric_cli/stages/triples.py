@@ -58,8 +58,9 @@ def solve_triples(
     more = solve_and_keep(run, items, triples[:, [0, 2]], settings, training=training, names=names, progress=progress)
     vectors = np.stack([solved.table.velocity[:count, 0], more.table.velocity[:, 0]], axis=1)
     converged = solved.table.converged[:count] & more.table.converged
-    origins = solved.means[triples[:, 0]]
-    straight = np.stack([solved.means[triples[:, 1]], more.means[triples[:, 2]]], axis=1) - origins[:, None]
+    origins = solved.ends[triples[:, 0]]
+    others = np.stack([solved.means[triples[:, 1]], more.means[triples[:, 2]]], axis=1)
+    straight = others - solved.means[triples[:, 0], None]
     flat = straight @ np.swapaxes(straight, 1, 2)
     with jax.enable_x64(settings.dtype == "float64"):
         decode = as_decoders(load_model(run), np.dtype(settings.dtype))

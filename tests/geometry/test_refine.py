@@ -22,10 +22,24 @@ def test_linear_ensembles_give_least_squares(rng, x64):
     x, z = rng.normal(size=(4, 5)), rng.normal(size=(4, 2))
     stacked, targets = np.concatenate(list(matrices), axis=1).T, np.tile(x, 3).T
     wanted = np.linalg.lstsq(stacked, targets)[0].T
-    found, errors = refine_endpoints(decode, z, x, steps=8)
+    found, errors = refine_endpoints(decode, z, x, rtol=0)
     np.testing.assert_allclose(found, wanted, atol=1e-8)
     residual = np.square(wanted @ np.concatenate(list(matrices), axis=1) - np.tile(x, 3)).sum(axis=1) / 15
     np.testing.assert_allclose(errors[:, 1], residual, rtol=1e-8)
+
+
+def test_points_stay_where_a_step_promises_little(rng, x64):
+    z = rng.normal(size=(6, 3)) / 2
+    x = np.asarray(manifolds.sphere(jnp.asarray(z)))[0] + 0.1 * rng.normal(size=(6, 4))
+    z = z + 0.1 * rng.normal(size=z.shape)
+    exact, _ = refine_endpoints(manifolds.sphere, z, x, steps=60, rtol=0)
+    near, _ = refine_endpoints(manifolds.sphere, z, x, rtol=1e-4)
+    early, _ = refine_endpoints(manifolds.sphere, z, x, steps=1)
+    default, _ = refine_endpoints(manifolds.sphere, z, x)
+    far = [np.linalg.norm(each - exact, axis=1).max() for each in (z, early, near, default, exact)]
+    assert far == sorted(far, reverse=True) and far[2] > 10 * far[3] > 0
+    alone = [refine_endpoints(manifolds.sphere, z[i : i + 1], x[i : i + 1])[0][0] for i in range(6)]
+    np.testing.assert_allclose(alone, default, rtol=1e-12)
 
 
 def test_errors_never_grow_and_bad_rows_stay_alone(rng):
