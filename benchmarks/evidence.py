@@ -5,13 +5,13 @@
     identmetric train mnist --seeds 0-9
     python benchmarks/evidence.py runs evidence dense:100 dense-flat:100 mnist:40
 
-`runs` holds the runs, `evidence` keeps what was solved: an interrupted evidence goes on where it was. After them come
-the runs' names and how many pairs to solve; the expected metric of all eight decoders is always found for 100, those
-of the official code. For K below eight the first K decoders of a run are taken; the encoder is that of all eight.
-Curves are found on 16 segments from two starts, `independent` to 1e-3 of its energy, the others to 1e-4, and measured
-on 64 and 256. For `independent`, whose curves depend on n, disagreement has the weight (n / 16)^2 while they are
-found: the same cost in the limit of many nodes. As a check of that, `direct` finds 20 of them on 64 segments. The
-estimator `paper` has `independent` as its exact expectation.
+`runs` holds the runs, `evidence` keeps what was solved: an interrupted evidence goes on where it was. A new version
+of the program needs a new folder. After them come the runs' names and how many pairs to solve; `expected` is always
+found for 100, those of the official code. For K below eight the first K decoders of a run are taken; the encoder is
+that of all eight. Curves are found on 16 segments from two starts, `independent` to 1e-3 of its energy, the others to
+1e-4, and measured on 64 and 256. For `independent`, whose curves depend on n, disagreement has the weight (n / 16)^2
+while they are found: the same cost in the limit of many nodes. As a check of that, `direct` finds 20 of them on 64
+segments. The estimator `paper` has `independent` as its exact expectation.
 
 Two tables: CV, paired t against latent Euclid between the encoder's means, ICC and Spearman; and how close curves are
 to data: the members' disagreement along them in units of its median at training codes, and the mean distance of their
@@ -82,7 +82,7 @@ def solve(path: Path, name: str, decoders: int, count: int) -> dict[str, np.ndar
     codes = survey(decode, train)
     test = np.moveaxis(np.asarray(decoded(decode, means)), 1, 0)
     if name == "refined":
-        means, _ = refine_endpoints(decode, means, items)
+        means = refine_endpoints(decode, means, items).latents
     kind, _, n = name.partition("-")
     search = {
         "conformal": lambda: conformal(codes),
@@ -153,8 +153,8 @@ def report(folder: Path, prefixes: list[str]) -> None:
             measures[f"latent Euclid{mark}|8|"] = latent
             measures[f"latent Euclid, scaled{mark}|8|"] = scale_normalised(latent)
             measures[f"decoded ends{mark}|8|"] = found["chord"].astype(np.float64)
-        plain = collected(folder, prefix, "expected", 8) if name == "refined" else found
-        measures["euclidean_latent"] = plain["latent"].astype(np.float64)
+        between_means = collected(folder, prefix, "expected", 8) if name == "refined" else found
+        measures["euclidean_latent"] = between_means["latent"].astype(np.float64)
         for one in summarise(measures):
             if one.name != "euclidean_latent":
                 label = " | ".join(one.name.split("|"))
@@ -172,6 +172,8 @@ def report(folder: Path, prefixes: list[str]) -> None:
 
 
 def main() -> None:
+    if len(sys.argv) < 4:
+        sys.exit(__doc__)
     runs, folder = Path(sys.argv[1]), Path(sys.argv[2])
     counts = {prefix: int(count) for prefix, _, count in (each.partition(":") for each in sys.argv[3:])}
     for (name, decoders), prefix, seed in product(SETTINGS, counts, SEEDS):

@@ -17,6 +17,7 @@ from identmetric_cli.cli.options import (
     PairsFile,
     RandomPairs,
     Strict,
+    finished,
     geodesic_settings,
 )
 from identmetric_cli.errors import CheckFailed, UsageError
@@ -45,16 +46,12 @@ def command(
 
     What a run has answered is kept in its directory and used again. Example: identmetric compare runs
     """
-    from identmetric_cli.runs import finished_runs, list_runs
     from identmetric_cli.stages.compare import compare
     from identmetric_cli.stages.pairs import draw_pairs, read_pairs
 
     if pairs is not None and random_pairs is not None:
         raise UsageError("--pairs and --random-pairs exclude each other")
-    found = finished_runs(runs)
-    for each in list_runs(runs):
-        if not each.finished:
-            out.warn(f"{each.path} is not finished and is left out")
+    found = finished(runs, out)
     settings = geodesic_settings(found[0].config().geodesic, geometry)
     result = compare(
         found,

@@ -20,6 +20,7 @@ from identmetric_cli.cli.options import (
     RunName,
     RunsDir,
     Strict,
+    finished,
     geodesic_settings,
 )
 from identmetric_cli.errors import CheckFailed, UsageError
@@ -54,8 +55,8 @@ def command(
 
     With --runs, every run answers. Example: identmetric geodesic a.png b.png --runs runs
     """
-    from identmetric_cli.report.tables import coarse_sentence, count_statuses
-    from identmetric_cli.runs import find_run, finished_runs
+    from identmetric_cli.report.tables import caveats, count_statuses
+    from identmetric_cli.runs import find_run
     from identmetric_cli.stages import pairs as asked
     from identmetric_cli.stages.across_runs import geodesic_across
     from identmetric_cli.stages.assemble import load_run_data
@@ -70,7 +71,7 @@ def command(
         )
     if runs is not None and (run is not None or check_gauge):
         raise UsageError("--runs excludes --run and --check-gauge", "leave out one of them")
-    everyone = finished_runs(runs) if runs is not None else [find_run(run, runs_dir)]
+    everyone = finished(runs, out) if runs is not None else [find_run(run, runs_dir)]
     found = everyone[0]
     settings = geodesic_settings(found.config().geodesic, geometry)
     if inputs:
@@ -90,27 +91,29 @@ def command(
     if runs is not None:
         result = geodesic_across(everyone, chosen, wanted, settings, **common)
         out.result(result.as_dict(), lambda console: _show_runs(console, result), following=following)
-        rows = [row for each in result.runs for row in each["pairs"]]
+        warnings = result.warnings
     else:
         result = geodesic(found, chosen, wanted, settings, gauge=check_gauge, **common)
         out.result(result.as_dict(), lambda console: _show(console, result), following=following)
-        rows = result.pairs
-    coarse = coarse_sentence(rows)
-    if coarse:
-        out.warn(coarse)
-    unsolved = {status: count for status, count in count_statuses(rows).items() if status != "converged"}
-    if unsolved:
-        counts = ", ".join(f"{count} {status}" for status, count in unsolved.items())
-        message = f"of {len(rows)} geodesics, not converged: {counts} (column status)"
-        out.warn(message)
-        if strict:
-            raise CheckFailed(message, f"try --max-iter {2 * settings.max_iter}")
+        warnings = caveats(result.pairs)
+        unsolved = {status: count for status, count in count_statuses(result.pairs).items() if status != "converged"}
+        if unsolved:
+            counts = ", ".join(f"{count} {status}" for status, count in unsolved.items())
+            warnings.append(
+                f"of {len(result.pairs)} pairs, not converged: {counts} (column status); "
+                f"try --max-iter {2 * settings.max_iter}"
+            )
+    for warning in warnings:
+        out.warn(warning)
+    if strict and warnings:
+        raise CheckFailed(f"{len(warnings)} warnings stand", "; ".join(warnings))
 
 
 def _show(console: Console, result) -> None:
     from identmetric_cli.report.tables import number
 
-    console.print(Text(f"run {result.run}, {result.estimator} metric, {result.nodes} segments, {result.dtype}"))
+    how = f"{result.estimator} metric, {result.nodes} segments, {result.dtype}{_ends(result.pairs)}"
+    console.print(Text(f"run {result.run}, {how}"))
     columns = ["pair", "length", "straight", "chord", "latent", "status", "its", "gradient", "n to 2n", "gap"]
     rows = [
         [
@@ -153,8 +156,8 @@ def _show_runs(console: Console, result) -> None:
     first = result.runs[0]
     console.print(
         Text(
-            f"{len(result.runs)} runs, {first['estimator']} metric, {first['nodes']} segments, {first['dtype']}; "
-            "SD and CV are over runs"
+            f"{len(result.runs)} runs, {first['estimator']} metric, {first['nodes']} segments, {first['dtype']}"
+            f"{_ends(first['pairs'])}; SD and CV are over runs"
         )
     )
     rows = [
@@ -181,6 +184,10 @@ def _show_runs(console: Console, result) -> None:
     console.print()
     for name, path in result.files.items():
         console.print(Text(f"{name:7} {path}"))
+
+
+def _ends(rows: list[dict]) -> str:
+    return ", refined ends" if rows[0]["refined_ends"] else ""
 
 
 def _spread(row: dict) -> list[str]:

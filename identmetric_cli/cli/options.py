@@ -13,6 +13,7 @@ from identmetric_cli.cli.console import Output
 
 if TYPE_CHECKING:
     from identmetric_cli.config import Geodesic
+    from identmetric_cli.runs import Run
 
 RunsDir = Annotated[Path, typer.Option("--runs-dir", help="Folder that holds the runs.")]
 RunName = Annotated[
@@ -141,6 +142,17 @@ def with_output(command: Callable[..., Any]) -> Callable[..., Any]:
     wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in [*own, *common]}
     del wrapped.__wrapped__
     return wrapped
+
+
+def finished(folder: Path, out: Output) -> "list[Run]":
+    """The finished runs of a folder, with a word on those that are not."""
+    from identmetric_cli.runs import finished_runs, list_runs
+
+    found = finished_runs(folder)
+    for each in list_runs(folder):
+        if not each.finished:
+            out.warn(f"{each.path} is not finished and is left out")
+    return found
 
 
 def geodesic_settings(base: "Geodesic", given: GeometryOptions) -> "Geodesic":

@@ -125,7 +125,8 @@ def advance(
 def _accept(state: State, energy: Array, gradient: Array, proposal: Array | None) -> State:
     point = trial(state)
     if proposal is not None:
-        taken = {"y": point, "energy": energy, "gradient": gradient, "direction": proposal}
+        direction = jnp.where(jnp.vdot(proposal, gradient) < 0, proposal, -0.5 * gradient)
+        taken = {"y": point, "energy": energy, "gradient": gradient, "direction": direction}
         return state._replace(**taken, step=jnp.ones_like(state.step))
     step, change = point - state.y, gradient - state.gradient
     floor = jnp.finfo(point.dtype).eps * jnp.linalg.norm(step) * jnp.linalg.norm(change)

@@ -10,6 +10,7 @@ Optimization (2006), section 10.3.
 """
 
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +25,19 @@ from identmetric_cli.types import Decode, Decoders, Latents
 BATCH_SIZE = 16
 DAMPING = 1e-3
 """First damping, relative to the metric's mean eigenvalue; divided by 10 after a step that helped, else times 10."""
+RTOL = 1e-6
+"""A point is at rest when one more step promises to lower its error by no more than this share."""
+
+
+class Refined(NamedTuple):
+    """Where points went, and how near they came."""
+
+    latents: Float[np.ndarray, "points latent"]
+    before: Float[np.ndarray, " points"]
+    """Mean squared error of the decoders at the given latents."""
+    after: Float[np.ndarray, " points"]
+    gain: Float[np.ndarray, " points"]
+    """Share of the error that one more step promises to remove."""
 
 
 def refine_endpoints(
@@ -32,30 +46,33 @@ def refine_endpoints(
     x: Float[Array, "points data"],
     *,
     steps: int = 20,
-    rtol: float = 1e-6,
-) -> tuple[Float[np.ndarray, "points latent"], Float[np.ndarray, "points 2"]]:
-    """Latents near `z`, (P, d), that decode more nearly to `x`, (P, D), and the mean squared error before and after.
+    rtol: float = RTOL,
+) -> Refined:
+    """Latents near `z`, (P, d), that decode more nearly to `x`, (P, D).
 
-    A point takes up to `steps`, until one promises to lower its error by less than `rtol` of it. Raises ValueError
-    on shapes that do not fit.
+    A point takes up to `steps`, until one more promises to lower its error by less than `rtol` of it. Raises
+    ValueError on shapes that do not fit.
     """
     z, x = np.asarray(z), np.asarray(x)
     if z.ndim != 2 or x.ndim != 2 or len(z) != len(x):
         raise ValueError(f"z must be (points, latent), x (points, data); got {z.shape} and {x.shape}")
-    return in_batches(partial(_refine, members(decode), steps, rtol), (z, x.astype(z.dtype)), min(BATCH_SIZE, len(z)))
+    refine = partial(_refine, members(decode), steps, rtol)
+    return Refined(*in_batches(refine, (z, x.astype(z.dtype)), min(BATCH_SIZE, len(z))))
 
 
-def _refine(decode: tuple[Decode, ...], steps: int, rtol: float, z: Latents, x: Array) -> tuple[Latents, Array]:
+def _refine(
+    decode: tuple[Decode, ...], steps: int, rtol: float, z: Latents, x: Array
+) -> tuple[Latents, Array, Array, Array]:
     points, dimension = z.shape
     identity = np.broadcast_to(np.eye(dimension, dtype=z.dtype), (points, dimension, dimension))
     damping = jnp.full(points, DAMPING, z.dtype)
     values = decoded(decode, z)
     before = error = _error(values, x)
     running = jnp.ones(points, bool)
-    for _ in range(steps):
+    for taken in range(steps + 1):
         step, gain = _step(jacobian_products(decode, z, identity), values, x, damping)
         running = running & (gain > rtol * error)
-        if not running.any():
+        if taken == steps or not running.any():
             break
         trial = z + step
         new_values = decoded(decode, trial)
@@ -65,7 +82,7 @@ def _refine(decode: tuple[Decode, ...], steps: int, rtol: float, z: Latents, x: 
         values = jnp.where(better[None, :, None], new_values, values)
         error = jnp.where(better, new_error, error)
         damping = damping * jnp.where(better, 0.1, 10.0)
-    return z, jnp.stack([before, error], axis=1) / x.shape[1]
+    return z, before / x.shape[1], error / x.shape[1], gain / error
 
 
 @jax.jit

@@ -10,6 +10,7 @@ import numpy as np
 
 from identmetric_cli.config import Geodesic
 from identmetric_cli.geometry import Estimator, GeodesicTable, Status
+from identmetric_cli.geometry.refine import RTOL
 
 Row = dict[str, Any]
 COARSE = 0.01
@@ -20,9 +21,13 @@ def pair_rows(
     pairs: np.ndarray,
     names: Sequence[str],
     settings: Geodesic,
+    end_gain: np.ndarray,
     items: np.ndarray | None = None,
 ) -> list[Row]:
-    """One row a pair: ends, measures, status and certificates. `items` adds the distance in data space."""
+    """One row a pair: ends, measures, status and certificates. `items` adds the distance in data space.
+
+    `end_gain` says of every item how much more refinement promises of its end.
+    """
     rows = []
     for i, (a, b) in enumerate(pairs):
         ambient = None if items is None else float(np.linalg.norm(items[a] - items[b]))
@@ -54,6 +59,7 @@ def pair_rows(
             "curve": settings.curve,
             "starts": settings.starts,
             "refined_ends": settings.refine_endpoints,
+            "end_gain": max(end_gain[a], end_gain[b]),
             "dtype": settings.dtype,
         }
         if row["status"] in ("nonfinite", "degenerate"):
@@ -92,15 +98,23 @@ def count_statuses(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     return {status: statuses.count(status) for status in sorted(set(statuses), key=statuses.count, reverse=True)}
 
 
-def coarse_sentence(rows: Sequence[Mapping[str, Any]]) -> str | None:
-    """What to say of lengths that change on finer curves; None if none does, or all do by their definition."""
-    changing = [row for row in rows if row["status"] == "converged" and row["refinement"] > COARSE]
-    if not changing or not Estimator(rows[0]["estimator"]).is_metric:
-        return None
-    finer = 2 * rows[0]["nodes"]
-    return (
-        f"{len(changing)} of {len(rows)} lengths grow by over {COARSE:.0%} on {finer} segments: try --nodes {finer}"
-    )
+def caveats(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What to say of converged rows whose curves are too coarse, or whose ends did not come to rest."""
+    known = [row for row in rows if row["status"] == "converged"]
+    said = []
+    changing = [row for row in known if row["refinement"] is None or row["refinement"] > COARSE]
+    if changing and Estimator(rows[0]["estimator"]).is_metric:
+        said.append(
+            f"{len(changing)} of {len(rows)} lengths change by over {COARSE:.0%} on {2 * rows[0]['nodes']} segments: "
+            "try more --nodes"
+        )
+    restless = [row for row in known if row["end_gain"] is not None and row["end_gain"] > RTOL]
+    if restless:
+        said.append(
+            f"{len(restless)} of {len(rows)} pairs have an end that did not come to rest (column end_gain): where "
+            "decoders hardly depend on their latents, ends are not defined; try --no-refine-endpoints"
+        )
+    return said
 
 
 def gauge_sentence(gauge: Mapping[str, Any]) -> str:

@@ -14,8 +14,8 @@ from identmetric_cli.config import Geodesic
 from identmetric_cli.files import write_text
 from identmetric_cli.report.tables import plain, to_csv
 from identmetric_cli.runs import Run
-from identmetric_cli.stages.compare import LABELS, check_comparable
-from identmetric_cli.stages.geodesic import SCHEMA_VERSION, GeodesicResult, geodesic
+from identmetric_cli.stages.compare import LABELS, check_comparable, describe, warnings_of
+from identmetric_cli.stages.geodesic import SCHEMA_VERSION, geodesic
 from identmetric_cli.stages.inputs import Inputs
 from identmetric_cli.stages.reporter import SILENT, Reporter
 
@@ -32,6 +32,7 @@ class AcrossRuns:
     angles: list[dict[str, Any]]
     volumes: list[dict[str, Any]]
     measures: list[dict[str, Any]]
+    warnings: list[str]
     files: dict[str, str]
 
     def as_dict(self) -> dict[str, Any]:
@@ -60,19 +61,21 @@ def geodesic_across(
         for run in runs
     ]
     tables = {name: _table([result.pairs for result in results], key) for name, key in MEASURES.items()}
-    latent = coefficient_of_variation(tables["euclidean_latent"])
+    lengths, latents = (_over_runs(tables[name]) for name in ("geodesic_length", "euclidean_latent"))
     rows = [
-        {"a": row["a"], "b": row["b"], **each, "latent_cv": plain(cv)}
-        for row, each, cv in zip(results[0].pairs, _over_runs(tables["geodesic_length"]), latent, strict=True)
+        {"a": row["a"], "b": row["b"], **length, "latent_cv": latent["cv"]}
+        for row, length, latent in zip(results[0].pairs, lengths, latents, strict=True)
     ]
+    summaries = summarise(tables, endpoints=pairs)
     files = {"table": str(output / "agreement.csv"), "json": str(output / "agreement.json")}
     found = AcrossRuns(
         SCHEMA_VERSION,
         [result.as_dict() for result in results],
         rows,
-        _at_vertices(results, "angles", "between", "degrees"),
-        _at_vertices(results, "volumes", "spanned_by", "volume"),
-        [{"label": LABELS[each.name], **each.as_dict()} for each in summarise(tables, endpoints=pairs)],
+        _at_vertices([result.angles for result in results], "between", "degrees"),
+        _at_vertices([result.volumes for result in results], "spanned_by", "volume"),
+        [{"label": LABELS[each.name], **each.as_dict()} for each in summaries],
+        warnings_of([describe(run) for run in runs], [row for each in results for row in each.pairs], summaries),
         files,
     )
     write_text(output / "agreement.csv", to_csv(rows))
@@ -104,11 +107,17 @@ def _over_runs(table: np.ndarray) -> list[dict[str, Any]]:
     return rows
 
 
-def _at_vertices(results: Sequence[GeodesicResult], field: str, others: str, value: str) -> list[dict[str, Any]]:
-    """Angles or areas, gathered by vertex: a run lacks those of geodesics that did not converge."""
-    known = [{(row["at"], *row[others]): row[value] for row in getattr(result, field)} for result in results]
-    keys = list(dict.fromkeys(key for each in known for key in each))
-    if not keys:
+def _at_vertices(runs: Sequence[Sequence[dict[str, Any]]], others: str, value: str) -> list[dict[str, Any]]:
+    """Angles or areas, gathered by the places of their items: a run lacks those of what did not converge."""
+    known = [{tuple(row["items"]): row for row in rows} for rows in runs]
+    corners = sorted({corner for each in known for corner in each})
+    if not corners:
         return []
-    table = np.array([[each.get(key, np.nan) for key in keys] for each in known], np.float64)
-    return [{"at": at, others: list(rest), **each} for (at, *rest), each in zip(keys, _over_runs(table), strict=True)]
+    table = np.array(
+        [[each[corner][value] if corner in each else np.nan for corner in corners] for each in known], np.float64
+    )
+    named = [next(each[corner] for each in known if corner in each) for corner in corners]
+    return [
+        {"at": row["at"], others: row[others], "items": row["items"], **each}
+        for row, each in zip(named, _over_runs(table), strict=True)
+    ]

@@ -24,7 +24,7 @@ from identmetric_cli.geometry.maps import latent_map
 from identmetric_cli.models import as_decoders
 from identmetric_cli.models.encode import encode as encode_items
 from identmetric_cli.report import html, plots
-from identmetric_cli.report.tables import coarse_sentence, count_statuses, pair_rows, to_csv
+from identmetric_cli.report.tables import caveats, count_statuses, pair_rows, to_csv
 from identmetric_cli.runs import Run
 from identmetric_cli.stages.assemble import load_model, load_run_data
 from identmetric_cli.stages.geodesic import draw, gauge_check, require_metric
@@ -121,12 +121,12 @@ def compare(
     rows = [
         {"run": run.name, **row, **_official(row)}
         for run, each in zip(runs, solved, strict=True)
-        for row in pair_rows(each.table, local, shown, settings, items)
+        for row in pair_rows(each.table, local, shown, settings, each.end_gain, items)
     ]
     on_pairs = summarise(_measures(solved), endpoints=pairs)
     summaries = on_pairs + _summarise_triples(cornered)
     described = [describe(run) for run in runs]
-    warnings = _warnings(described, rows, summaries)
+    warnings = warnings_of(described, rows, summaries)
     files = _write_tables(rows, on_pairs, pairs, names, output)
     if triples:
         text = to_csv(_triple_rows(runs, cornered, np.concatenate([pairs[:triples], thirds[:, None]], axis=1), names))
@@ -260,9 +260,10 @@ def _triple_rows(
     ]
 
 
-def _warnings(
+def warnings_of(
     runs: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]], summaries: Sequence[MeasureSummary]
 ) -> list[str]:
+    """What a reader should know before trusting a comparison of described runs, from rows and summaries."""
     warnings = []
     unequal = unequal_fit([run["test_elbo"] for run in runs], [run["test_elbo_standard_error"] for run in runs])
     if unequal:
@@ -277,9 +278,7 @@ def _warnings(
             f"{len(failed)} of {len(rows)} geodesics did not converge ({counts}); their pairs are left out of "
             "geodesic length in every run"
         )
-    coarse = coarse_sentence(rows)
-    if coarse:
-        warnings.append(coarse)
+    warnings += caveats(rows)
     concerned: dict[str, list[str]] = {}
     for summary in summaries:
         for text in summary.warnings:

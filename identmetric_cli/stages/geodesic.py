@@ -87,7 +87,7 @@ def geodesic(
             solved = solve_and_keep(run, inputs.items, pairs, settings, names=inputs.names, **told)
         else:
             solved = solve_pairs(model, inputs.items, pairs, settings, **told)
-    rows = pair_rows(solved.table, pairs, inputs.names, settings, inputs.items)
+    rows = pair_rows(solved.table, pairs, inputs.names, settings, solved.end_gain, inputs.items)
     angle_rows, volume_rows = [], []
     if vertices and solved.estimator.is_metric:
         angle_rows, volume_rows = _at_vertices(model, solved, inputs.names, settings)
@@ -202,7 +202,7 @@ def _at_vertices(
         if converged:
             leaving[int(a), int(b)], leaving[int(b), int(a)] = velocity
     corners = [
-        (o, b, c)
+        [o, b, c]
         for o in range(len(names))
         for b, c in itertools.combinations([i for i in range(len(names)) if i != o], 2)
         if (o, b) in leaving and (o, c) in leaving
@@ -217,11 +217,11 @@ def _at_vertices(
     ends = [(names[o], [names[b], names[c]]) for o, b, c in corners]
     return (
         [
-            {"at": at, "between": others, "degrees": plain(degrees)}
-            for (at, others), degrees in zip(ends, np.degrees(angle(grams)), strict=True)
+            {"at": at, "between": others, "items": corner, "degrees": plain(degrees)}
+            for (at, others), corner, degrees in zip(ends, corners, np.degrees(angle(grams)), strict=True)
         ],
         [
-            {"at": at, "spanned_by": others, "volume": plain(size)}
-            for (at, others), size in zip(ends, volume(grams), strict=True)
+            {"at": at, "spanned_by": others, "items": corner, "volume": plain(size)}
+            for (at, others), corner, size in zip(ends, corners, volume(grams), strict=True)
         ],
     )

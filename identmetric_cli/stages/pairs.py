@@ -90,9 +90,11 @@ class Solved:
     means: np.ndarray
     """Where the encoder puts the items; latent baselines are between these."""
     ends: np.ndarray
-    """Where curves end: refined means if so asked for."""
+    """Where curves end: refined means if so asked for. Not a number for items of no pair."""
+    end_gain: np.ndarray
+    """Share of an end's error that one more step of refinement promises to remove; not a number without any."""
     pairs: np.ndarray
-    """Rows of `means` and `ends`, (pairs, 2); rows that no pair names may be undefined."""
+    """Rows of `means` and `ends`, (pairs, 2)."""
     table: GeodesicTable
     estimator: Estimator
 
@@ -125,12 +127,14 @@ def solve_pairs(
     """
     dtype = np.dtype(settings.dtype)
     means = encode_items(model, items)[0].astype(dtype)
-    ends, tables = means.copy(), []
+    used, tables = np.unique(pairs), []
+    ends, end_gain = np.full_like(means, np.nan), np.full(len(means), np.nan)
+    ends[used] = means[used]
     with jax.enable_x64(settings.dtype == "float64"):
         decode, codes = as_decoders(model, dtype), None
         if settings.refine_endpoints:
-            used = np.unique(pairs)
-            ends[used], _ = refine_endpoints(decode, means[used], items[used].reshape(len(used), -1))
+            refined = refine_endpoints(decode, means[used], items[used].reshape(len(used), -1))
+            ends[used], end_gain[used] = refined.latents, refined.gain
         if training is not None:
             codes = survey(decode, encode_items(model, training[:: -(-len(training) // CODES)])[0].astype(dtype))
         estimator = estimator_of(settings, codes)
@@ -166,7 +170,7 @@ def solve_pairs(
             if part is not None:
                 write_npz(part, table._asdict())
     latent = np.linalg.norm(means[pairs[:, 1]] - means[pairs[:, 0]], axis=1)
-    return Solved(means, ends, pairs, joined(tables)._replace(euclidean_latent=latent), estimator)
+    return Solved(means, ends, end_gain, pairs, joined(tables)._replace(euclidean_latent=latent), estimator)
 
 
 def solve_and_keep(
@@ -190,19 +194,21 @@ def solve_and_keep(
     if table is not None:
         with np.load(path, allow_pickle=False) as stored:
             estimator = Estimator(settings.estimator, float(stored["estimator_weight"]), settings.seed)
-            known = Solved(stored["means"], stored["ends"], local, table, estimator)
+            known = Solved(stored["means"], stored["ends"], stored["end_gain"], local, table, estimator)
     else:
         known = solve_pairs(load_model(run), items[used], local, settings, training, progress, parts)
-        rows = pair_rows(known.table, local, [names[i] for i in used], settings)
+        rows = pair_rows(known.table, local, [names[i] for i in used], settings, known.end_gain)
         write_text(path.with_suffix(".csv"), to_csv(rows))
         weight = np.asarray(known.estimator.weight)
-        kept = {"means": known.means, "ends": known.ends, "pairs": local, "estimator_weight": weight}
-        write_npz(path, {**known.table._asdict(), **kept})
+        latents = {"means": known.means, "ends": known.ends, "end_gain": known.end_gain}
+        write_npz(path, {**known.table._asdict(), **latents, "pairs": local, "estimator_weight": weight})
     # Another process may be at the same question, and clear away the same parts.
     shutil.rmtree(parts, ignore_errors=True)
     means, ends = np.full((2, len(items), known.means.shape[1]), np.nan, known.means.dtype)
     means[used], ends[used] = known.means, known.ends
-    return replace(known, means=means, ends=ends, pairs=pairs)
+    end_gain = np.full(len(items), np.nan)
+    end_gain[used] = known.end_gain
+    return replace(known, means=means, ends=ends, end_gain=end_gain, pairs=pairs)
 
 
 def _read_table(path: Path) -> GeodesicTable | None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 from PIL import Image
 
 from identmetric_cli.data import load_dataset
-from identmetric_cli.geometry import Status
+from identmetric_cli.geometry import Status, refine_endpoints
 from identmetric_cli.report.html import ON_TRIPLES
 from identmetric_cli.runs import find_run
 from identmetric_cli.stages.assemble import load_model, load_run_data
@@ -157,9 +158,10 @@ def test_one_evaluation_is_not_presented_as_an_answer(program, runs, tmp_path):
 
 def test_curves_of_too_few_segments_are_pointed_out(program, runs, tmp_path):
     here = ("geodesic", "--random-pairs", 20, "--runs-dir", runs, "-o", tmp_path)
-    assert "of 20 lengths grow by over 1% on 4 segments: try --nodes 4" in program(*here, "--nodes", 2).stderr
-    assert "segments: try --nodes" not in program(*here, "--nodes", 64).stderr
-    assert "segments: try --nodes" not in program(*here, "--nodes", 2, "--estimator", "independent").stderr
+    assert "of 20 lengths change by over 1% on 4 segments: try more --nodes" in program(*here, "--nodes", 2).stderr
+    assert "more --nodes" not in program(*here, "--nodes", 64).stderr
+    assert "more --nodes" not in program(*here, "--nodes", 2, "--estimator", "independent").stderr
+    program(*here, "--nodes", 2, "--no-refine-endpoints", "--strict", code=4)
 
 
 @pytest.mark.parametrize(("solver", "curve"), [("georce", "modes"), ("lbfgs", "spline"), ("adam", "spline")])
@@ -281,13 +283,30 @@ def test_refined_ends_decode_nearer_to_their_items(program, runs, tmp_path):
         with np.load(tmp_path / name[2:] / "curves.npz", allow_pickle=False) as curves:
             ends.append(curves["ends"])
             used = np.unique(curves["pairs"])
-            moved = np.any(curves["ends"] != curves["means"], axis=1)
-            assert moved[used].all() == (name == "--refine-endpoints") and moved.sum() in (0, len(used))
+            moved = np.any(curves["ends"][used] != curves["means"][used], axis=1)
+            assert moved.all() == moved.any() == (name == "--refine-endpoints")
+            assert np.isfinite(curves["ends"]).all(axis=1).sum() == len(used) < len(curves["ends"])
     assert latent[0] == latent[1]
     run = find_run(None, runs)
     model, items = load_model(run), load_run_data(run).test.items
     errors = [np.square(np.asarray(model.decode(each[used])) - items[used]).sum() for each in ends]
     assert errors[1] < 0.95 * errors[0]
+
+
+def test_ends_that_did_not_come_to_rest_are_pointed_out(program, runs, tmp_path, monkeypatch):
+    """One step of refinement is not enough; encoder's means need none."""
+    from identmetric_cli.stages import pairs
+
+    monkeypatch.setattr(pairs, "refine_endpoints", partial(refine_endpoints, steps=1))
+    here = ("geodesic", "--random-pairs", 3, "--runs-dir", runs, "-o", tmp_path, "--nodes", 32)
+    result = program(*here, "--refine-endpoints")
+    assert "did not come to rest (column end_gain)" in result.stderr and "refined ends" in result.stdout
+    rows = list(csv.DictReader((tmp_path / "geodesics.csv").read_text().splitlines()))
+    assert max(float(row["end_gain"]) for row in rows) > 1e-6
+    plain = program(*here, "--no-refine-endpoints", "--strict")
+    assert "refined ends" not in plain.stdout
+    rows = list(csv.DictReader((tmp_path / "geodesics.csv").read_text().splitlines()))
+    assert {row["end_gain"] for row in rows} == {""}
 
 
 def test_compare_numbers_follow_from_its_table(comparison):

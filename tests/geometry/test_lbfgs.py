@@ -12,6 +12,7 @@ pytestmark = pytest.mark.usefixtures("x64")
 
 ROWS, SIZE = 5, 4
 advance = jax.jit(jax.vmap(lbfgs.advance, in_axes=(0, 0, 0, None, None, None)))
+propose = jax.jit(jax.vmap(lbfgs.advance, in_axes=(0, 0, 0, None, None, None, 0)))
 trial = jax.jit(jax.vmap(lbfgs.trial))
 start = jax.jit(jax.vmap(lbfgs.start))
 
@@ -132,6 +133,14 @@ def test_energies_that_differ_by_rounding_are_told_apart_by_slopes(uphill, accep
     there = -3 * gradient if uphill else 0 * gradient
     state = advance(state, np.ones(ROWS) + noise * np.finfo(float).eps, there, 0.0, 1e-30, 100)
     assert (np.asarray(state.y).any(axis=1) == accepted).all()
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0, np.nan])
+def test_a_proposal_that_leads_uphill_gives_way_to_steepest_descent(sign):
+    gradient = np.tile([1.0, 2.0, 0.0, 0.0], (ROWS, 1))
+    state = propose(start(np.zeros((ROWS, SIZE))), np.ones(ROWS), gradient, 0.0, 1e-9, 100, -3 * sign * gradient)
+    assert (np.asarray(state.status) == Status.running).all()
+    np.testing.assert_array_equal(state.direction, (-3 if sign == 1 else -0.5) * gradient)
 
 
 @pytest.mark.parametrize("pairs", [0, 1, 3, MEMORY])
