@@ -35,18 +35,20 @@ def energy_gradient(
     estimator: Estimator = EXPECTED,
 ) -> tuple[Float[Array, " curves"], Float[Array, "points latent"]]:
     """Energies of the curves of n segments on a strip, between decoded ends, and their gradients in the strip."""
-    x, backs = zip(*(_forward(each, strip) for each in members(decode)), strict=True)
+    x, backs = zip(*(forward(each, strip) for each in members(decode)), strict=True)
     energies, cotangents = _energies(estimator, x, ends, n)
-    return energies, sum(map(_pull, backs, cotangents))
+    return energies, sum(map(pull, backs, cotangents))
 
 
 @jax.jit
-def _forward(decode: Decode, z: Latents) -> tuple[Decoded, Any]:
+def forward(decode: Decode, z: Latents) -> tuple[Decoded, Any]:
+    """A member at every point, and what pulls derivatives in its values back to the latents."""
     return jax.vjp(decode, z)
 
 
 @jax.jit
-def _pull(back: Any, cotangent: Decoded) -> Latents:
+def pull(back: Any, cotangent: Decoded) -> Latents:
+    """Derivatives in the latents, from those in a member's values."""
     return back(cotangent)[0]
 
 

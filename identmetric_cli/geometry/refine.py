@@ -1,12 +1,12 @@
 """Latents whose decoded points are nearest to given data: what the theory calls f^-1(x).
 
-An encoder's mean is only near it. A few damped Gauss-Newton steps on
+An encoder's mean is only near it. From there
 
     min_z  (1/K) sum_k |f_k(z) - x|^2
 
-(Levenberg and Marquardt) lead from the one to the other, if the other is close; a step that does not lower the
-error is not taken, and a point stays where a step promises next to nothing. Nocedal and Wright, Numerical
-Optimization (2006), section 10.3.
+is solved by the quasi-Newton method that finds curves, in latents scaled by the metric at the start: there the
+Hessian of linear decoders is twice the identity, and the first step one of Gauss and Newton. Each point has its own
+steps, and stays where another promises next to nothing.
 """
 
 from functools import partial
@@ -19,12 +19,15 @@ from jax import Array
 from jaxtyping import Float
 
 from identmetric_cli.batching import in_batches
-from identmetric_cli.geometry.metric import decoded, jacobian_products, members
-from identmetric_cli.types import Decode, Decoders, Latents
+from identmetric_cli.geometry import curves, lbfgs
+from identmetric_cli.geometry.energy import forward, pull
+from identmetric_cli.geometry.lbfgs import Status
+from identmetric_cli.geometry.metric import members, metric_tensor
+from identmetric_cli.types import Decode, Decoded, Decoders, Latents
 
 BATCH_SIZE = 16
-DAMPING = 1e-3
-"""First damping, relative to the metric's mean eigenvalue; divided by 10 after a step that helped, else times 10."""
+PROBED = 4
+"""Members whose metric is enough to scale by."""
 RTOL = 1e-6
 """A point is at rest when one more step promises to lower its error by no more than this share."""
 
@@ -63,39 +66,45 @@ def refine_endpoints(
 def _refine(
     decode: tuple[Decode, ...], steps: int, rtol: float, z: Latents, x: Array
 ) -> tuple[Latents, Array, Array, Array]:
-    points, dimension = z.shape
-    identity = np.broadcast_to(np.eye(dimension, dtype=z.dtype), (points, dimension, dimension))
-    damping = jnp.full(points, DAMPING, z.dtype)
-    values = decoded(decode, z)
-    before = error = _error(values, x)
-    running = jnp.ones(points, bool)
-    for taken in range(steps + 1):
-        step, gain = _step(jacobian_products(decode, z, identity), values, x, damping)
-        running = running & (gain > rtol * error)
-        if taken == steps or not running.any():
-            break
-        trial = z + step
-        new_values = decoded(decode, trial)
-        new_error = _error(new_values, x)
-        better = running & (new_error < error)
-        z = jnp.where(better[:, None], trial, z)
-        values = jnp.where(better[None, :, None], new_values, values)
-        error = jnp.where(better, new_error, error)
-        damping = damping * jnp.where(better, 0.1, 10.0)
-    return z, before / x.shape[1], error / x.shape[1], gain / error
+    scale = curves.scaling(metric_tensor(decode[:: max(1, len(decode) // PROBED)], z))
+    scale = jnp.where(jnp.isfinite(scale), scale, 0.0)
+    state, before = _start(jnp.zeros_like(z)), None
+    while before is None or np.any(np.asarray(state.status) == Status.running):
+        values, backs = zip(*(forward(each, _moved(z, scale, _trial(state))) for each in decode), strict=True)
+        errors, cotangents = _errors(values, x)
+        state = _advance(state, scale, errors, sum(map(pull, backs, cotangents)), rtol, steps + 1)
+        before = errors if before is None else before
+    data = x.shape[1]
+    return _moved(z, scale, state.y), before / data, state.energy / data, _gain(state) / state.energy
 
 
 @jax.jit
-def _error(values: Float[Array, "decoders points data"], x: Array) -> Float[Array, " points"]:
-    return jnp.square(values - x).sum(axis=2).mean(axis=0)
+def _moved(z: Latents, scale: Array, y: Float[Array, "points latent"]) -> Latents:
+    return z + jnp.einsum("ped,pd->pe", scale, y)
 
 
 @jax.jit
-def _step(products: Array, values: Array, x: Array, damping: Array) -> tuple[Latents, Float[Array, " points"]]:
-    """The next step, and by how much the linearised decoders promise to lower the error."""
-    metric = jnp.einsum("kpdx,kpex->pde", products, products) / len(products)
-    downhill = jnp.einsum("kpdx,kpx->pd", products, x - values) / len(products)
-    size = jnp.trace(metric, axis1=1, axis2=2) / metric.shape[1]
-    damped = metric + (damping * size)[:, None, None] * jnp.eye(metric.shape[1], dtype=metric.dtype)
-    step = jnp.linalg.solve(damped, downhill[..., None])[..., 0]
-    return step, 2 * jnp.sum(step * downhill, axis=1) - jnp.einsum("pd,pde,pe->p", step, metric, step)
+def _errors(
+    values: tuple[Decoded, ...], x: Float[Array, "points data"]
+) -> tuple[Float[Array, " points"], tuple[Decoded, ...]]:
+    """Squared errors of the members' values, the mean over members, and their derivatives in the values."""
+
+    def total(values: tuple[Decoded, ...]) -> tuple[Array, Array]:
+        errors = jnp.square(jnp.concatenate(values) - x).sum(axis=2).mean(axis=0)
+        return errors.sum(), errors
+
+    (_, errors), cotangents = jax.value_and_grad(total, has_aux=True)(values)
+    return errors, cotangents
+
+
+@jax.jit
+def _advance(
+    state: lbfgs.State, scale: Array, errors: Array, gradient: Latents, rtol: float, max_iter: int
+) -> lbfgs.State:
+    gradient = jnp.einsum("pe,ped->pd", gradient, scale)
+    return jax.vmap(lbfgs.advance, in_axes=(0, 0, 0, None, None, None))(state, errors, gradient, 0.0, rtol, max_iter)
+
+
+_start = jax.jit(jax.vmap(lbfgs.start))
+_trial = jax.jit(jax.vmap(lbfgs.trial))
+_gain = jax.jit(jax.vmap(lbfgs.gain))

@@ -38,7 +38,7 @@ def test_points_stay_where_a_step_promises_little(rng, x64):
     default = refine_endpoints(manifolds.sphere, z, x)
     found = (z, early.latents, near.latents, default.latents, exact)
     far = [np.linalg.norm(each - exact, axis=1).max() for each in found]
-    assert far == sorted(far, reverse=True) and far[2] > 10 * far[3] > 0
+    assert far == sorted(far, reverse=True) and far[2] > 5 * far[3] > 0
     assert default.gain.max() < 1e-6 < early.gain.max() and near.gain.max() < 1e-4
     alone = [refine_endpoints(manifolds.sphere, z[i : i + 1], x[i : i + 1]).latents[0] for i in range(6)]
     np.testing.assert_allclose(alone, default.latents, rtol=1e-12)
