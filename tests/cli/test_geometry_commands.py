@@ -166,8 +166,9 @@ def test_curves_of_too_few_segments_are_pointed_out(program, runs, tmp_path):
 
 @pytest.mark.parametrize(("solver", "curve"), [("georce", "modes"), ("lbfgs", "spline"), ("adam", "spline")])
 def test_other_solvers_and_curves_agree_with_the_default(solver, curve, program, runs, tmp_path):
+    """Between encoder's means: on longer curves of so small a model Adam's published rule gives up too early."""
     more = ("--max-iter", 1000, "--rtol", 0.01) if solver == "adam" else ()
-    here = ("geodesic", "test:0", "test:1", "test:2", "--runs-dir", runs, "--nodes", 32)
+    here = ("geodesic", "test:0", "test:1", "test:2", "--runs-dir", runs, "--nodes", 32, "--no-refine-endpoints")
     default = program.json(*here, "-o", tmp_path / "default")["pairs"]
     other = program.json(*here, "--solver", solver, "--curve", curve, *more, "-o", tmp_path / "other")["pairs"]
     for ours, theirs in zip(default, other, strict=True):
