@@ -55,7 +55,7 @@ def command(
 
     With --runs, every run answers. Example: identmetric geodesic a.png b.png --runs runs
     """
-    from identmetric_cli.report.tables import caveats, count_statuses
+    from identmetric_cli.report.tables import caveats
     from identmetric_cli.runs import find_run
     from identmetric_cli.stages import pairs as asked
     from identmetric_cli.stages.across_runs import geodesic_across
@@ -96,13 +96,6 @@ def command(
         result = geodesic(found, chosen, wanted, settings, gauge=check_gauge, **common)
         out.result(result.as_dict(), lambda console: _show(console, result), following=following)
         warnings = caveats(result.pairs)
-        unsolved = {status: count for status, count in count_statuses(result.pairs).items() if status != "converged"}
-        if unsolved:
-            counts = ", ".join(f"{count} {status}" for status, count in unsolved.items())
-            warnings.append(
-                f"of {len(result.pairs)} pairs, not converged: {counts} (column status); "
-                f"try --max-iter {2 * settings.max_iter}"
-            )
     for warning in warnings:
         out.warn(warning)
     if strict and warnings:

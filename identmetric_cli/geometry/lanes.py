@@ -92,7 +92,7 @@ def solve(
             current = jax.tree.map(lambda field, rows=rows: field[rows], problem)
             new = jax.tree.map(lambda field, rows=rows: field[rows], starts)
             state = new if state is None else _refill(np.isin(np.arange(lanes), free), new, state)
-        answer = method(decode, current, _trials(state), n, settings)
+        answer = method(decode, current, lbfgs.trials(state), n, settings)
         state = _advance(current, state, answer, settings.rtol, settings.max_iter, family=settings.family, n=n)
         ended = (np.asarray(state.status) != Status.running) & (lane >= 0)
         if np.any(ended):
@@ -120,9 +120,6 @@ def pulled_back(
     """Gradients in the inner nodes as gradients in y."""
     basis = curves.basis(family, n, size, n, gradient.dtype)[1:-1]
     return jnp.einsum("nj,pne,ped->pjd", basis, gradient, problem.scale)
-
-
-_trials = jax.jit(jax.vmap(lbfgs.trial))
 
 
 @partial(jax.jit, static_argnames=("family", "n", "size"))

@@ -19,6 +19,7 @@ Nocedal and Wright, Numerical Optimization (2006), algorithms 3.1 and 7.4.
 """
 
 from enum import IntEnum
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -185,3 +186,15 @@ def _inverse_hessian_product(q: Array, steps: Array, changes: Array) -> Array:
 def where(condition: Array, yes: State, no: State) -> State:
     """One of two states."""
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
+
+
+@partial(jax.jit, static_argnames=("memory",))
+def starts(y: Float[Array, "rows size"], memory: int = MEMORY) -> State:
+    """Many rows that begin at `y`."""
+    return jax.vmap(partial(start, memory=memory))(y)
+
+
+@jax.jit
+def trials(state: State) -> Float[Array, "rows size"]:
+    """Points at which many rows want to know energy and gradient."""
+    return jax.vmap(trial)(state)

@@ -19,11 +19,18 @@ from jaxtyping import Float
 from identmetric_cli.geometry.estimators import EXPECTED, Estimator
 from identmetric_cli.types import Decode, Decoded, Decoders, Latents
 
+PROBED = 4
+
 
 def members(decode: Decoders) -> tuple[Decode, ...]:
     """The maps of an ensemble as pytrees: compiled functions take them, and so their weights, as arguments."""
     maps = decode if isinstance(decode, tuple) else (decode,)
     return tuple(each if isinstance(each, jax.tree_util.Partial) else jax.tree_util.Partial(each) for each in maps)
+
+
+def some_members(decode: tuple[Decode, ...]) -> tuple[Decode, ...]:
+    """A few maps of an ensemble, evenly taken: their metric is enough to scale by."""
+    return decode[:: max(1, len(decode) // PROBED)]
 
 
 def decoded(decode: Decoders, z: Latents) -> Decoded:

@@ -22,12 +22,10 @@ from identmetric_cli.batching import in_batches
 from identmetric_cli.geometry import curves, lbfgs
 from identmetric_cli.geometry.energy import forward, pull
 from identmetric_cli.geometry.lbfgs import Status
-from identmetric_cli.geometry.metric import members, metric_tensor
+from identmetric_cli.geometry.metric import members, metric_tensor, some_members
 from identmetric_cli.types import Decode, Decoded, Decoders, Latents
 
 BATCH_SIZE = 16
-PROBED = 4
-"""Members whose metric is enough to scale by."""
 RTOL = 1e-6
 """A point is at rest when one more step promises to lower its error by no more than this share."""
 
@@ -66,11 +64,11 @@ def refine_endpoints(
 def _refine(
     decode: tuple[Decode, ...], steps: int, rtol: float, z: Latents, x: Array
 ) -> tuple[Latents, Array, Array, Array]:
-    scale = curves.scaling(metric_tensor(decode[:: max(1, len(decode) // PROBED)], z))
+    scale = curves.scaling(metric_tensor(some_members(decode), z))
     scale = jnp.where(jnp.isfinite(scale), scale, 0.0)
-    state, before = _start(jnp.zeros_like(z)), None
+    state, before = lbfgs.starts(jnp.zeros_like(z)), None
     while before is None or np.any(np.asarray(state.status) == Status.running):
-        values, backs = zip(*(forward(each, _moved(z, scale, _trial(state))) for each in decode), strict=True)
+        values, backs = zip(*(forward(each, _moved(z, scale, lbfgs.trials(state))) for each in decode), strict=True)
         errors, cotangents = _errors(values, x)
         state = _advance(state, scale, errors, sum(map(pull, backs, cotangents)), rtol, steps + 1)
         before = errors if before is None else before
@@ -105,6 +103,4 @@ def _advance(
     return jax.vmap(lbfgs.advance, in_axes=(0, 0, 0, None, None, None))(state, errors, gradient, 0.0, rtol, max_iter)
 
 
-_start = jax.jit(jax.vmap(lbfgs.start))
-_trial = jax.jit(jax.vmap(lbfgs.trial))
 _gain = jax.jit(jax.vmap(lbfgs.gain))

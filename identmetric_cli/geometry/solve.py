@@ -17,7 +17,7 @@ from identmetric_cli.geometry.estimators import EXPECTED, Estimator
 from identmetric_cli.geometry.georce import georce
 from identmetric_cli.geometry.lanes import Settings
 from identmetric_cli.geometry.lbfgs import Status
-from identmetric_cli.geometry.metric import members, metric_tensor
+from identmetric_cli.geometry.metric import members, metric_tensor, some_members
 from identmetric_cli.geometry.starts import Problem, starting_curves
 from identmetric_cli.geometry.table import GeodesicTable, joined
 from identmetric_cli.types import Decode, Decoders, Latents
@@ -26,7 +26,6 @@ SOLVERS = ("lbfgs", "georce", "adam")
 COARSEST = 4
 COARSE_RTOL = 1e-3
 PROBES = (1 / 4, 3 / 4)
-PROBED = 4
 CHUNK = 512
 """Pairs that are held in memory at a time."""
 
@@ -180,21 +179,15 @@ def _scales(decode: tuple[Decode, ...], starts: np.ndarray, ends: np.ndarray, ba
     t = np.asarray(PROBES, starts.dtype)[:, None]
     probes = (1 - t) * starts[:, None] + t * ends[:, None]
     pairs, dimension = starts.shape
-    sample = decode[:: max(1, len(decode) // PROBED)]
     metric = in_batches(
-        partial(metric_tensor, sample), (probes.reshape(-1, dimension),), min(batch_size, probes.size)
+        partial(metric_tensor, some_members(decode)), (probes.reshape(-1, dimension),), min(batch_size, probes.size)
     )
     metric = metric.reshape(pairs, len(PROBES), dimension, dimension).mean(axis=1)
     return jax.device_get(curves.scaling(jnp.asarray(metric)))
 
 
-@partial(jax.jit, static_argnames=("memory",))
-def _start_all(y: Float[np.ndarray, "pairs size"], memory: int) -> lbfgs.State:
-    return jax.vmap(partial(lbfgs.start, memory=memory))(y)
-
-
 def _started(y: Float[np.ndarray, "pairs size"], memory: int) -> lbfgs.State:
-    return jax.device_get(_start_all(y, memory))
+    return jax.device_get(lbfgs.starts(y, memory))
 
 
 def _again(state: lbfgs.State) -> lbfgs.State:

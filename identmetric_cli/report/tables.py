@@ -99,9 +99,16 @@ def count_statuses(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def caveats(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What to say of converged rows whose curves are too coarse, or whose ends did not come to rest."""
+    """What to say of rows that did not converge, and of those that did on coarse curves or between restless ends."""
+    failed = [row for row in rows if row["status"] != "converged"]
     known = [row for row in rows if row["status"] == "converged"]
     said = []
+    if failed:
+        counts = ", ".join(f"{count} {status}" for status, count in count_statuses(failed).items())
+        said.append(
+            f"{len(failed)} of {len(rows)} geodesics did not converge and are no answers: {counts} (column status); "
+            "more --max-iter helps where that is the reason"
+        )
     changing = [row for row in known if row["refinement"] is None or row["refinement"] > COARSE]
     if changing and Estimator(rows[0]["estimator"]).is_metric:
         said.append(

@@ -271,13 +271,6 @@ def warnings_of(
     for key in ("latent_dim", "decoders"):
         if len({run[key] for run in runs}) > 1:
             warnings.append(f"the runs differ in model.{key}: {', '.join(str(run[key]) for run in runs)}")
-    failed = [row for row in rows if row["status"] != "converged"]
-    if failed:
-        counts = ", ".join(f"{status} {count}" for status, count in count_statuses(failed).items())
-        warnings.append(
-            f"{len(failed)} of {len(rows)} geodesics did not converge ({counts}); their pairs are left out of "
-            "geodesic length in every run"
-        )
     warnings += caveats(rows)
     concerned: dict[str, list[str]] = {}
     for summary in summaries:

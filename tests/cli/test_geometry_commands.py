@@ -97,6 +97,7 @@ def test_every_run_can_be_asked(program, runs, images, tmp_path):
         "euclidean_latent",
         "euclidean_decoded",
     ]
+    assert any("only 3 runs" in warning for warning in document["warnings"])
     assert json.loads((tmp_path / "agreement.json").read_text()) == document
     assert len((tmp_path / "agreement.csv").read_text().splitlines()) == 4
     assert (tmp_path / "debug-s2" / "geodesics.png").exists()
@@ -152,7 +153,7 @@ def test_pairs_of_a_file(program, runs, tmp_path):
 def test_one_evaluation_is_not_presented_as_an_answer(program, runs, tmp_path):
     arguments = ("geodesic", "test:0", "test:1", "--runs-dir", runs, "-o", tmp_path, "--max-iter", 1)
     result = program(*arguments)
-    assert Status.max_iter.name in result.stdout and "not converged" in result.stderr
+    assert Status.max_iter.name in result.stdout and "did not converge" in result.stderr
     program(*arguments, "--strict", code=4)
 
 

@@ -125,9 +125,8 @@ def test_pickles_are_not_run(tmp_path):
     (tmp_path / "raw.npy").write_bytes((tmp_path / "a.npy").read_bytes()[len(header_bytes((1,), "|O")) :])
     for name in ("a.npy", "a.npz", "raw.npy"):
         refusal(read_array, tmp_path / name)
+        assert b"mkdir" in (tmp_path / name).read_bytes()
     assert not canary.exists()
-    np.load(tmp_path / "a.npy", allow_pickle=True)
-    assert canary.exists()  # the canary works
 
 
 def test_pickles_are_refused_below_the_check_of_types(tmp_path, monkeypatch):
