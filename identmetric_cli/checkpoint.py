@@ -5,15 +5,16 @@ writes. So every step is sealed: after a blocking save all its files are flushed
 `seal-<step>.json` appears beside it. A step without a seal that matches its bytes is not a checkpoint.
 
     checkpoints/<step>/{last,best,optimizer,...}   items, each restorable alone
-    checkpoints/seal-<step>.json                   SHA-256 of every file, and the step's `meta`
+    checkpoints/seal-<step>.json                   SHA-256 of every file, the step's `meta`, and SHA-256 of itself
+
+Who resumes a run takes the newest step that is intact. Who reads a finished run wants one step and no other, for
+another step is another model: `verify` refuses in its place.
 """
 
 import errno
-import json
 import logging
 import os
 import shutil
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,17 +25,30 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from identmetric_cli.errors import CheckpointError, StorageError
-from identmetric_cli.files import fsync_folder, sha256_file, storage_error, write_json
+from identmetric_cli.files import (
+    fsync_folder,
+    read_sealed_json,
+    set_aside,
+    sha256_file,
+    storage_error,
+    write_sealed_json,
+)
 
-FORMAT = 1
+FORMATS = (1, 2)
+"""Of seals: 1 did not cover itself, and its meta held no records."""
 KEEP = 2
 
 logging.getLogger("absl").setLevel(logging.ERROR)
 
 
 def save(folder: Path, step: int, items: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
-    """Save pytrees of arrays as a sealed step and drop all but the newest steps; raises StorageError."""
+    """Save pytrees of arrays as a sealed step and drop all but the newest steps; raises StorageError.
+
+    A step that is sealed and intact already is left as it is: a step's number decides its content.
+    """
     path = folder.resolve() / str(step)
+    if (folder / f"seal-{step}.json").exists() and fault(folder, step) is None:
+        return
     _remove(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -47,20 +61,24 @@ def save(folder: Path, step: int, items: Mapping[str, Any], meta: Mapping[str, A
     except ValueError as error:  # tensorstore reports a full disk so
         cause = OSError(errno.ENOSPC, str(error)) if "No space left" in str(error) else None
         raise (storage_error(path, cause) if cause else error) from error
-    write_json(folder / f"seal-{step}.json", {"format": FORMAT, "step": step, "meta": dict(meta), "files": files})
+    seal = {"format": FORMATS[-1], "step": step, "meta": dict(meta), "files": files}
+    write_sealed_json(folder / f"seal-{step}.json", seal)
     for old in sealed_steps(folder)[:-KEEP]:
         (folder / f"seal-{old}.json").unlink()
         _remove(folder / str(old))
 
 
-def newest(folder: Path) -> tuple[int, dict[str, Any], list[str]] | None:
-    """Newest step whose seal verifies, its meta, and a note on each newer step that does not; None without any."""
+def newest(folder: Path) -> tuple[int, dict[str, Any]] | None:
+    """Newest step whose seal verifies, and its meta; None where there is no seal at all.
+
+    Raises CheckpointError where there are seals and none of them verifies.
+    """
     notes = []
     for step in reversed(sealed_steps(folder)):
-        fault = _fault(folder, step)
-        if fault is None:
-            return step, _read_seal(folder, step)["meta"], notes
-        notes.append(f"{folder / str(step)} is damaged ({fault})")
+        found = fault(folder, step)
+        if found is None:
+            return step, meta(folder, step)
+        notes.append(f"{folder / str(step)} is damaged ({found})")
     if notes:
         raise CheckpointError("no checkpoint is intact: " + "; ".join(notes), "train the run again with --overwrite")
     return None
@@ -74,9 +92,7 @@ def quarantine(folder: Path, after: int | None) -> list[Path]:
         if not step.isdigit() or (after is not None and path.name in (str(after), f"seal-{after}.json")):
             continue
         if after is None or int(step) > after or not (folder / f"seal-{step}.json").exists():
-            target = folder / f"quarantine-{path.name}-{time.time_ns()}"
-            path.rename(target)
-            moved.append(target)
+            moved.append(set_aside(path))
     return moved
 
 
@@ -102,24 +118,41 @@ def sealed_steps(folder: Path) -> list[int]:
     return sorted(int(name) for name in names if name.isdigit())
 
 
-def _read_seal(folder: Path, step: int) -> dict[str, Any]:
-    return json.loads((folder / f"seal-{step}.json").read_text())
+def meta(folder: Path, step: int) -> dict[str, Any]:
+    """What was stored beside the arrays of a step that is intact."""
+    return _read_seal(folder, step)["meta"]
 
 
-def _fault(folder: Path, step: int) -> str | None:
+def seal_bytes(folder: Path, step: int) -> bytes:
+    """The seal of a step as it is on disk: what tells this model from every other."""
+    return (folder / f"seal-{step}.json").read_bytes()
+
+
+def fault(folder: Path, step: int) -> str | None:
+    """What is wrong with a step, in a few words; None for one whose seal and files are what was written."""
     try:
         seal = _read_seal(folder, step)
-        if seal["format"] != FORMAT:
-            return f"format {seal['format']}, this version reads {FORMAT}"
-        expected = seal["files"]
+        if seal["step"] != step:
+            return f"its seal is that of step {seal['step']}"
+        expected, _ = seal["files"], dict(seal["meta"])
         found = {str(path.relative_to(folder)): path for path in (folder / str(step)).rglob("*") if path.is_file()}
-        missing = expected.keys() - found.keys()
-        if missing:
-            return f"{min(missing)} is missing"
+        for names, what in ((expected.keys() - found.keys(), "missing"), (found.keys() - expected.keys(), "unknown")):
+            if names:
+                return f"{min(names)} is {what}"
         changed = [name for name, digest in expected.items() if sha256_file(found[name]) != digest]
         return f"{changed[0]} has changed" if changed else None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except StorageError as error:
+        return error.message
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"its seal cannot be read: {type(error).__name__}"
+
+
+def _read_seal(folder: Path, step: int) -> dict[str, Any]:
+    path = folder / f"seal-{step}.json"
+    seal = read_sealed_json(path, unsealed=True)
+    if seal["format"] not in FORMATS:
+        raise StorageError(f"{path} has format {seal['format']}, this version reads {FORMATS}")
+    return seal
 
 
 def _flush_and_hash(path: Path) -> dict[str, str]:

@@ -8,7 +8,7 @@ All errors of a file are reported at once.
 import difflib
 import os
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -20,6 +20,7 @@ from identmetric_cli.errors import UsageError
 
 MAX_BYTES = 64 * 1024
 MAX_DOTS_PER_LINE = 16
+LOCATIONS = ("data.source", "data.root", "data.download")
 
 _SHIPPED = Path(__file__).parent / "configs"
 PRESETS = _SHIPPED if _SHIPPED.is_dir() else Path(__file__).parent.parent / "configs"
@@ -238,11 +239,18 @@ def to_toml(config: Config) -> str:
     return tomli_w.dumps(config.model_dump(exclude_none=True))
 
 
-def differences(ours: Config, theirs: Config) -> list[str]:
-    """Dotted keys on which two configurations differ, each with both values."""
-    left, right = (dict(_leaves(each.model_dump())) for each in (ours, theirs))
-    keys = sorted(left.keys() | right.keys())
-    return [f"{key}: {left.get(key)!r} and {right.get(key)!r}" for key in keys if left.get(key) != right.get(key)]
+def decisive(config: Config) -> dict[str, Any]:
+    """The dotted keys that decide trained numbers, with their values.
+
+    Geodesics can be asked for anew, and where data lie does not matter: a fingerprint says whether they are the same.
+    """
+    leaves = _leaves(config.model_dump())
+    return {key: value for key, value in leaves if not key.startswith("geodesic.") and key not in LOCATIONS}
+
+
+def differences(stored: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    """Keys of `stored` on which `given` differs, each with both values."""
+    return [f"{key}: {value!r} and {given.get(key)!r}" for key, value in stored.items() if given.get(key) != value]
 
 
 def _find(source: str | Path | None) -> Path:

@@ -52,8 +52,18 @@ class StorageError(IdentmetricError):
     exit_code = 74
 
 
+class DamagedError(StorageError):
+    """A file that we wrote does not hold what we wrote (exit code 74)."""
+
+
 class CheckpointError(StorageError):
     """A checkpoint is missing, damaged or does not fit the model (exit code 74)."""
+
+
+class OutOfMemoryError(IdentmetricError):
+    """The work does not fit into memory (exit code 71)."""
+
+    exit_code = 71
 
 
 class LockedError(IdentmetricError):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from identmetric_cli.config import differences, load, load_resolved, presets, to_toml
+from identmetric_cli.config import decisive, differences, load, load_resolved, presets, to_toml
 from identmetric_cli.errors import UsageError
 
 
@@ -94,4 +94,5 @@ def test_near_preset_is_suggested():
 
 
 def test_differences_name_both_values():
-    assert differences(load("mnist"), load("mnist", ["model.latent_dim=2"])) == ["model.latent_dim: 16 and 2"]
+    here, there = (decisive(load("mnist", more)) for more in ((), ["model.latent_dim=2", "geodesic.nodes=4"]))
+    assert differences(here, there) == ["model.latent_dim: 16 and 2"]

@@ -45,8 +45,19 @@ app.add_typer(config.app, name="config")
 app.command(doctor.NAME)(with_output(doctor.command))
 
 
+# JAX reads these from the environment, where they would change numbers without a word. Double precision is an option.
+NUMERICS = {
+    "JAX_ENABLE_X64": "0",
+    "JAX_NUMPY_DTYPE_PROMOTION": "standard",
+    "JAX_DEFAULT_PRNG_IMPL": "threefry2x32",
+    "JAX_THREEFRY_PARTITIONABLE": "1",
+    "JAX_RANDOM_SEED_OFFSET": "0",
+}
+
+
 def main() -> None:
     """Entry point of the console script."""
     # The allocator keeps most of a GPU for one process by default; the solver needs little, and others may need it.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    os.environ.update(NUMERICS)
     sys.exit(app())

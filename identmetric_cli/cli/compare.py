@@ -11,6 +11,7 @@ from rich.text import Text
 from identmetric_cli.cli.console import Output, table
 from identmetric_cli.cli.options import (
     CheckGauge,
+    DataSource,
     GeometryOptions,
     OutputFolder,
     PairSeed,
@@ -34,6 +35,7 @@ def command(
     triples: Annotated[
         int, typer.Option("--random-triples", min=0, help="Triples for angles, areas and curvatures.")
     ] = 50,
+    data: DataSource = None,
     output: OutputFolder = Path("comparison"),
     check_gauge: CheckGauge = False,
     strict: Strict = False,
@@ -51,7 +53,7 @@ def command(
 
     if pairs is not None and random_pairs is not None:
         raise UsageError("--pairs and --random-pairs exclude each other")
-    found = finished(runs, out)
+    found = finished(runs, out, data)
     settings = geodesic_settings(found[0].config().geodesic, geometry)
     result = compare(
         found,

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from identmetric_cli.errors import IdentmetricError
+from identmetric_cli.errors import IdentmetricError, OutOfMemoryError
 from identmetric_cli.stages.reporter import Advance, Reporter
 
 PLAIN_INTERVAL = 10.0
@@ -126,6 +126,12 @@ class Output(Reporter):
         except OSError as error:
             self._fail(f"{error.filename or 'a file'}: {error.strerror or error}", None, 74)
         except Exception as error:
+            if _out_of_memory(error):
+                self._fail(
+                    f"out of memory ({' '.join(str(error).split())[:200] or type(error).__name__})",
+                    "ask for smaller batches: --batch-size of pairs, or train.batch_size; or use a larger machine",
+                    OutOfMemoryError.exit_code,
+                )
             where = traceback.extract_tb(error.__traceback__)[-1]
             self._fail(
                 f"internal fault: {type(error).__name__}: {error} ({where.name}, line {where.lineno})",
@@ -145,6 +151,11 @@ class Output(Reporter):
             if hint:
                 self.stderr.print(Text("hint:  ", style="cyan") + Text(printable(hint)))
         raise typer.Exit(code) from None
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether Python, NumPy or XLA could not get memory; XLA says so in words alone."""
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
 
 
 def printable(text: str) -> str:

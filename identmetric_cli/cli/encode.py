@@ -7,7 +7,7 @@ import typer
 from rich.text import Text
 
 from identmetric_cli.cli.console import Output
-from identmetric_cli.cli.options import RunName, RunsDir
+from identmetric_cli.cli.options import DataSource, RunName, RunsDir
 
 NAME = "encode"
 
@@ -23,12 +23,13 @@ def command(
     split: Annotated[str | None, typer.Option(help="Encode a whole split: train, validation or test.")] = None,
     run: RunName = None,
     runs_dir: RunsDir = Path("runs"),
+    data: DataSource = None,
 ) -> None:
     """Map data to latents: posterior means and variances, with ids and labels."""
     from identmetric_cli.runs import find_run
     from identmetric_cli.stages.encode import encode
 
-    result = encode(find_run(run, runs_dir), inputs or [], split=split, output=output, reporter=out)
+    result = encode(find_run(run, runs_dir, data), inputs or [], split=split, output=output, reporter=out)
     out.result(
         {"schema_version": 1, **vars(result)},
         lambda console: console.print(

@@ -12,6 +12,7 @@ from identmetric_cli.cli.options import (
     AllPairs,
     AllRuns,
     CheckGauge,
+    DataSource,
     GeometryOptions,
     OutputFolder,
     PairSeed,
@@ -37,6 +38,7 @@ def command(
     run: RunName = None,
     runs_dir: RunsDir = Path("runs"),
     runs: AllRuns = None,
+    data: DataSource = None,
     output: OutputFolder = Path("geodesics"),
     pairs: PairsFile = None,
     random_pairs: RandomPairs = None,
@@ -71,7 +73,7 @@ def command(
         )
     if runs is not None and (run is not None or check_gauge):
         raise UsageError("--runs excludes --run and --check-gauge", "leave out one of them")
-    everyone = finished(runs, out) if runs is not None else [find_run(run, runs_dir)]
+    everyone = finished(runs, out, data) if runs is not None else [find_run(run, runs_dir, data)]
     found = everyone[0]
     settings = geodesic_settings(found.config().geodesic, geometry)
     if inputs:

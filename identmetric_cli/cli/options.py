@@ -19,6 +19,9 @@ RunsDir = Annotated[Path, typer.Option("--runs-dir", help="Folder that holds the
 RunName = Annotated[
     str | None, typer.Option("--run", help="Run directory, or its name under the runs folder. (default: newest)")
 ]
+DataSource = Annotated[
+    str | None, typer.Option("--data", metavar="PATH", help="Where the data of the runs are now, if they have moved.")
+]
 AllRuns = Annotated[
     Path | None, typer.Option("--runs", help="Ask every finished run of this folder, and tell how well they agree.")
 ]
@@ -144,11 +147,11 @@ def with_output(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def finished(folder: Path, out: Output) -> "list[Run]":
+def finished(folder: Path, out: Output, data_source: str | None) -> "list[Run]":
     """The finished runs of a folder, with a word on those that are not."""
     from identmetric_cli.runs import finished_runs, list_runs
 
-    found = finished_runs(folder)
+    found = finished_runs(folder, data_source)
     for each in list_runs(folder):
         if not each.finished:
             out.warn(f"{each.path} is not finished and is left out")

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from identmetric_cli.cli.console import Output, table
-from identmetric_cli.cli.options import Overrides, RunsDir
-from identmetric_cli.errors import NumericalError, PartialError, UsageError
+from identmetric_cli.cli.options import Overrides
+from identmetric_cli.errors import DamagedError, NumericalError, PartialError, UsageError
 
 if TYPE_CHECKING:
+    from identmetric_cli.runs import Run
     from identmetric_cli.stages.train import StopRequest
 
 NAME = "train"
@@ -26,8 +27,13 @@ def command(
     out: Output,
     config: Annotated[str | None, typer.Argument(help="Preset or TOML file. (default: mnist)")] = None,
     overrides: Overrides = None,
-    seeds: Annotated[str, typer.Option(help="Seeds, one run each: 0-4 or 0,3,7.")] = "0",
-    runs_dir: RunsDir = Path("runs"),
+    seeds: Annotated[str | None, typer.Option(help="Seeds, one run each: 0-4 or 0,3,7. (default: 0)")] = None,
+    runs_dir: Annotated[
+        Path | None, typer.Option("--runs-dir", help="Folder that holds the runs. (default: runs)")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="PATH", help="Data to train on, in place of data.source.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="First part of the run's name. (default: the preset)")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with runs that were interrupted.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start existing runs afresh.")] = False,
@@ -38,23 +44,27 @@ def command(
     Example: identmetric train mnist --seeds 0-4
 
     Example: identmetric train mnist --set model.latent_dim=2 --name flat
+
+    A run's own configuration names that run. Example: identmetric train runs/mnist-s3/config.toml --resume
     """
     from identmetric_cli.config import load
-    from identmetric_cli.runs import Run, check_name
 
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other")
     resolved = load(config, overrides or ())
-    numbers = parse_seeds(seeds)
-    base = check_name(name or _default_name(config))
-    runs = [Run(runs_dir / check_name(f"{base}-s{seed}")) for seed in numbers]
+    runs, numbers = _plan(config, seeds, runs_dir, name)
     if dry_run:
         plan = [{"run": str(run.path), "seed": seed} for run, seed in zip(runs, numbers, strict=True)]
         rows = [[each["run"], str(each["seed"])] for each in plan]
         out.result(plan, lambda console: console.print(table(["run", "seed"], rows)), following=[])
         return
-    from identmetric_cli.stages.train import StopRequest, train
+    from identmetric_cli.stages.assemble import with_source
+    from identmetric_cli.stages.train import StopRequest, check_startable, train
 
+    if data is not None:
+        resolved = with_source(resolved, data)
+    for run, seed in zip(runs, numbers, strict=True):
+        check_startable(resolved, seed, run, resume=resume, overwrite=overwrite)
     results, failures = [], []
     stop = StopRequest()
     with stopping(stop):
@@ -77,14 +87,16 @@ def command(
                     raise
                 failures.append((seed, error))
                 out.warn(f"seed {seed}: {error.message}")
+    from identmetric_cli.report.tables import number
+
     documents = [vars(result) for result in results]
     rows = [
         [each["run"], str(each["seed"]), str(each["epochs"])]
-        + [f"{each[key]:.4g}" for key in ("test_elbo", "test_mse", "test_kl", "seconds")]
+        + [number(each[key], 4) for key in ("test_elbo", "test_mse", "test_kl", "seconds")]
         for each in documents
     ]
     columns = ["run", "seed", "epochs", "test ELBO", "test MSE", "KL (nats)", "seconds"]
-    following = [f"identmetric compare {runs_dir}"] if len(results) > 1 else []
+    following = [f"identmetric compare {runs[0].path.parent}"] if len(results) > 1 else []
     following += [f"identmetric geodesic test:0 test:1 --run {run.path}" for run in runs[:1]]
     if results:
         out.result(documents, lambda console: console.print(table(columns, rows)), following=following)
@@ -92,6 +104,35 @@ def command(
         which = ", ".join(str(seed) for seed, _ in failures)
         error = PartialError if results else NumericalError
         raise error(f"{len(failures)} of {len(runs)} runs diverged (seeds {which})", failures[0][1].hint)
+
+
+def _plan(
+    config: str | None, seeds: str | None, runs_dir: Path | None, name: str | None
+) -> "tuple[list[Run], list[int]]":
+    """The runs that are meant, and their seeds."""
+    from identmetric_cli.runs import Run, check_name
+
+    path = Path(config or "mnist")
+    folder, base = Path("runs"), path.stem
+    if path.name == "config.toml" and (path.parent / "run.json").exists():
+        own = Run(path.parent if path.parent.name else path.parent.absolute())
+        folder, base = own.path.parent, re.sub(r"-s\d+$", "", own.name)
+        if seeds is runs_dir is name is None:
+            return [own], [_seed_of(own)]
+    base, numbers = check_name(name or base), parse_seeds("0" if seeds is None else seeds)
+    return [Run((runs_dir or folder) / check_name(f"{base}-s{seed}")) for seed in numbers], numbers
+
+
+def _seed_of(run: "Run") -> int:
+    try:
+        return run.info()["seed"]
+    except DamagedError as error:
+        known = re.search(r"-s(\d+)$", run.name)
+        if known is None:
+            raise DamagedError(
+                error.message, f"rename {run.name} to NAME-sSEED, so that its seed is known"
+            ) from error
+        return int(known[1])
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -121,9 +162,3 @@ def stopping(stop: "StopRequest") -> Iterator[None]:
     finally:
         for number, handler in earlier.items():
             signal.signal(number, handler)
-
-
-def _default_name(config: str | None) -> str:
-    path = Path(config or "mnist")
-    # A run's own configuration names that run: `runs/mnist-s0/config.toml` goes on with `mnist`.
-    return re.sub(r"-s\d+$", "", path.parent.name) if path.name == "config.toml" and path.parent.name else path.stem

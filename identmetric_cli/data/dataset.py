@@ -15,6 +15,8 @@ from identmetric_cli.data.arrays import as_unit_interval, read_labelled
 from identmetric_cli.errors import InputError, UsageError
 from identmetric_cli.files import sha256_parts
 
+TORCHVISION = "torchvision:"
+DEFAULT_ROOT = "data"
 SPLITS = ("train", "validation", "test")
 
 
@@ -91,8 +93,8 @@ def _read(
 ) -> tuple[np.ndarray, np.ndarray]:
     if source in SOURCES:
         return SOURCES[source].read()
-    if source.startswith("torchvision:"):
-        return torchvision.read(source.removeprefix("torchvision:"), Path(root or "data"), download=download)
+    if source.startswith(TORCHVISION):
+        return torchvision.read(source.removeprefix(TORCHVISION), Path(root or DEFAULT_ROOT), download=download)
     path = Path(source)
     if path.is_dir():
         if image_shape is None:

@@ -2,6 +2,7 @@
 
 import math
 from functools import lru_cache
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -9,8 +10,9 @@ import optax
 from flax import nnx
 
 from identmetric_cli import checkpoint
-from identmetric_cli.config import Config, MlpModel
+from identmetric_cli.config import Config, MlpModel, decisive, differences
 from identmetric_cli.data import Dataset, load_dataset
+from identmetric_cli.data.dataset import DEFAULT_ROOT, SOURCES, TORCHVISION
 from identmetric_cli.errors import CheckpointError, InputError, UsageError
 from identmetric_cli.models import EnsembleVAE, conv_vae, mlp_vae
 from identmetric_cli.runs import Run
@@ -60,28 +62,83 @@ def build_optimizer(learning_rate: float, gradient_clip: float | None) -> optax.
 
 
 def load_run_data(run: Run) -> Dataset:
-    """The data set that a run was trained on; raises InputError when the source has changed since."""
-    data = build_data(run.config())
-    trained = run.info().get("data", {}).get("fingerprint")
-    if trained != data.fingerprint:
-        raise InputError(
-            f"{data.name} is not the data that {run.path} was trained on: its content has changed",
-            "restore the data, or train the run again with --overwrite",
-        )
+    """The data set that a run was trained on, read from where the user says it is now, or where it was.
+
+    Raises InputError when it is not there or not the same.
+    """
+    config, moved = run.config(), f"--data PATH says where the data of {run.name} are now"
+    if run.data_source is not None:
+        config = with_source(config, run.data_source)
+    try:
+        data = build_data(config)
+    except InputError as error:
+        raise InputError(error.message, moved if run.data_source is None else error.hint) from error
+    check_fingerprint(run, data)
     return data
 
 
-def load_model(run: Run) -> EnsembleVAE:
-    """The best model of a run; raises CheckpointError when no step is intact."""
-    config = run.config()
-    found = checkpoint.newest(run.checkpoints)
-    if found is None:
+def check_fingerprint(run: Run, data: Dataset) -> None:
+    """Raise InputError unless `data` is what the run was trained on, or nothing is known of that."""
+    trained = run.info().get("data", {}).get("fingerprint", data.fingerprint)
+    if trained != data.fingerprint:
+        raise data_changed(run, data)
+
+
+def data_changed(run: Run, data: Dataset) -> InputError:
+    """The refusal of data that are not those of a run."""
+    return InputError(
+        f"{data.name} is not the data that {run.path} was trained on: its content has changed",
+        "restore the data, say where they are with --data PATH, or train the run again with --overwrite",
+    )
+
+
+def with_source(config: Config, source: str) -> Config:
+    """The configuration with another place of its data, as an absolute path."""
+    data = config.data.model_copy(update={"source": source})
+    return located(config.model_copy(update={"data": data}))
+
+
+def located(config: Config) -> Config:
+    """The configuration with absolute paths, so that it means the same data in every folder."""
+    data = config.data
+    changed = {}
+    if data.source not in SOURCES and not data.source.startswith(TORCHVISION):
+        changed["source"] = str(Path(data.source).expanduser().absolute())
+    elif data.source.startswith(TORCHVISION):
+        changed["root"] = str(Path(data.root or DEFAULT_ROOT).expanduser().absolute())
+    return config.model_copy(update={"data": data.model_copy(update=changed)})
+
+
+def finished_step(run: Run) -> int:
+    """The checkpoint that a run's training ended with, verified.
+
+    Raises CheckpointError when it is missing or damaged: an older one holds another model, whose numbers would stand
+    beside this one's test scores.
+    """
+    steps = checkpoint.sealed_steps(run.checkpoints)
+    step = run.info().get("checkpoint", steps[-1] if steps else None)
+    fault = "there is none" if step is None else checkpoint.fault(run.checkpoints, step)
+    if fault is not None:
         raise CheckpointError(
-            f"{run.path} has no finished checkpoint", f"identmetric train {run.path / 'config.toml'} --resume"
+            f"{run.path}: the checkpoint that its training ended with is damaged ({fault})",
+            f"{run.command} trains the lost part again; or leave the run out",
+        )
+    return step
+
+
+def load_model(run: Run) -> EnsembleVAE:
+    """The best model of a finished run; raises CheckpointError when its last step is not intact."""
+    config, step = run.config(), finished_step(run)
+    differing = differences(checkpoint.meta(run.checkpoints, step).get("config", {}), decisive(config))
+    if differing:
+        raise CheckpointError(
+            f"{run.path / 'config.toml'} is not what the run was trained with (trained and stored): "
+            + "; ".join(differing),
+            "restore the file, or leave the run out",
         )
     shape = tuple(run.info()["data"]["shape"])
     graphdef, target = nnx.split(build_model(config, shape, 0))
-    restored = checkpoint.restore(run.checkpoints, found[0], {"best": checkpoint.abstract(target)})["best"]
+    restored = checkpoint.restore(run.checkpoints, step, {"best": checkpoint.abstract(target)})["best"]
     if not all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(restored)):
         raise CheckpointError(f"{run.path}: the checkpoint holds values that are not finite")
     return nnx.merge(graphdef, restored)

@@ -110,7 +110,7 @@ def compare(
     corners = np.concatenate([local[:triples], local_thirds[:, None]], axis=1)
     solved, cornered = [], []
     for i, run in enumerate(runs):
-        common = {"training": data.train.items, "names": shown}
+        common = {"training": data.train.items, "names": shown, "reporter": reporter}
         title = f"{run.name} ({i + 1} of {len(runs)})"
         with reporter.task(f"{title}: {len(pairs)} geodesics") as advance:
             solved.append(solve_and_keep(run, items, local, settings, **common, progress=_told(advance)))

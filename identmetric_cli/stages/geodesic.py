@@ -84,7 +84,7 @@ def geodesic(
         training = _training_items(run, reporter)
         told = {"training": training, "progress": lambda done, n: advance(done, n, "")}
         if len(pairs) > CHUNK:
-            solved = solve_and_keep(run, inputs.items, pairs, settings, names=inputs.names, **told)
+            solved = solve_and_keep(run, inputs.items, pairs, settings, names=inputs.names, reporter=reporter, **told)
         else:
             solved = solve_pairs(model, inputs.items, pairs, settings, **told)
     rows = pair_rows(solved.table, pairs, inputs.names, settings, solved.end_gain, inputs.items)

@@ -10,10 +10,10 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from identmetric_cli.checkpoint import newest
+from identmetric_cli.checkpoint import seal_bytes
 from identmetric_cli.config import Geodesic
-from identmetric_cli.errors import InputError, UsageError
-from identmetric_cli.files import sha256_parts, write_npz, write_text
+from identmetric_cli.errors import DamagedError, InputError, UsageError
+from identmetric_cli.files import read_sealed_npz, set_aside, sha256_parts, write_sealed_npz, write_text
 from identmetric_cli.geometry import (
     Codes,
     Estimator,
@@ -30,9 +30,10 @@ from identmetric_cli.models import EnsembleVAE, as_decoders
 from identmetric_cli.models.encode import encode as encode_items
 from identmetric_cli.report.tables import pair_rows, to_csv
 from identmetric_cli.runs import Run
-from identmetric_cli.stages.assemble import load_model
+from identmetric_cli.stages.assemble import finished_step, load_model
+from identmetric_cli.stages.reporter import SILENT, Reporter
 
-CACHE_FORMAT = 4
+CACHE_FORMAT = 5
 CODES = 1000
 
 
@@ -119,6 +120,7 @@ def solve_pairs(
     training: np.ndarray | None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     parts: Path | None = None,
+    reporter: Reporter = SILENT,
 ) -> Solved:
     """Encode items and solve pairs of them with the ensemble's decoders.
 
@@ -145,9 +147,9 @@ def solve_pairs(
             def told(done: int, total: int, first: int = rows.start, size: int = len(some)) -> None:
                 progress(first * total // size + done, len(pairs) * total // size)
 
-            known = _read_table(part) if part else None
+            known = _read(part, reporter) if part else None
             if known is not None:
-                tables.append(known)
+                tables.append(GeodesicTable(**known))
                 told(len(some), len(some))
                 continue
             table = geodesics(
@@ -168,7 +170,7 @@ def solve_pairs(
             )
             tables.append(table)
             if part is not None:
-                write_npz(part, table._asdict())
+                write_sealed_npz(part, table._asdict())
     latent = np.linalg.norm(means[pairs[:, 1]] - means[pairs[:, 0]], axis=1)
     return Solved(means, ends, end_gain, pairs, joined(tables)._replace(euclidean_latent=latent), estimator)
 
@@ -182,26 +184,27 @@ def solve_and_keep(
     training: np.ndarray | None,
     names: Sequence[str],
     progress: Callable[[int, int], None] = lambda done, total: None,
+    reporter: Reporter = SILENT,
 ) -> Solved:
-    """Pairs of items solved by a run, from the run's store when it holds them, else computed and stored.
+    """Pairs of items solved by a run, from the run's store when it holds them intact, else computed and stored.
 
     An interrupted call leaves the chunks of pairs that it has solved, for the next one to go on from.
     """
     used, local = np.unique(pairs, return_inverse=True)
     local = local.reshape(pairs.shape)
     path = run.geodesics / f"{_question(run, items[used], local, settings, training is not None)}.npz"
-    parts, table = path.with_suffix(".parts"), _read_table(path)
-    if table is not None:
-        with np.load(path, allow_pickle=False) as stored:
-            estimator = Estimator(settings.estimator, float(stored["estimator_weight"]), settings.seed)
-            known = Solved(stored["means"], stored["ends"], stored["end_gain"], local, table, estimator)
+    parts, stored = path.with_suffix(".parts"), _read(path, reporter)
+    if stored is not None:
+        table = GeodesicTable(**{name: stored[name] for name in GeodesicTable._fields})
+        estimator = Estimator(settings.estimator, float(stored["estimator_weight"]), settings.seed)
+        known = Solved(stored["means"], stored["ends"], stored["end_gain"], local, table, estimator)
     else:
-        known = solve_pairs(load_model(run), items[used], local, settings, training, progress, parts)
+        known = solve_pairs(load_model(run), items[used], local, settings, training, progress, parts, reporter)
         rows = pair_rows(known.table, local, [names[i] for i in used], settings, known.end_gain)
         write_text(path.with_suffix(".csv"), to_csv(rows))
         weight = np.asarray(known.estimator.weight)
         latents = {"means": known.means, "ends": known.ends, "end_gain": known.end_gain}
-        write_npz(path, {**known.table._asdict(), **latents, "pairs": local, "estimator_weight": weight})
+        write_sealed_npz(path, {**known.table._asdict(), **latents, "pairs": local, "estimator_weight": weight})
     # Another process may be at the same question, and clear away the same parts.
     shutil.rmtree(parts, ignore_errors=True)
     means, ends = np.full((2, len(items), known.means.shape[1]), np.nan, known.means.dtype)
@@ -211,16 +214,16 @@ def solve_and_keep(
     return replace(known, means=means, ends=ends, end_gain=end_gain, pairs=pairs)
 
 
-def _read_table(path: Path) -> GeodesicTable | None:
+def _read(path: Path, reporter: Reporter) -> dict[str, np.ndarray] | None:
+    """What was stored; None, with a word on it, for what is damaged and has to be solved again."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            return GeodesicTable(**{name: stored[name] for name in GeodesicTable._fields})
-    except FileNotFoundError:
+        return read_sealed_npz(path)
+    except DamagedError as error:
+        reporter.warn(f"{error.message}; set aside as {set_aside(path).name}, its geodesics are solved again")
         return None
 
 
 def _question(run: Run, items: np.ndarray, pairs: np.ndarray, settings: Geodesic, with_codes: bool) -> str:
-    found = newest(run.checkpoints)
-    seal = (run.checkpoints / f"seal-{found[0]}.json").read_bytes() if found else b""
+    seal = seal_bytes(run.checkpoints, finished_step(run))
     parts = (str(CACHE_FORMAT), seal, hashlib.sha256(items.tobytes()).digest(), pairs.tobytes())
     return sha256_parts([*parts, settings.model_dump_json(), str(with_codes)])[:16]

@@ -1,28 +1,39 @@
 """Train one run: from a configuration and a seed to a run directory that is finished, or ready to be resumed."""
 
+import contextlib
 import platform
-import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from typing import Any
 
 import jax
 import numpy as np
 from flax import nnx
 
 from identmetric_cli import __version__, checkpoint
-from identmetric_cli.config import Config, differences
+from identmetric_cli.config import Config, decisive, differences
 from identmetric_cli.data import Dataset
-from identmetric_cli.errors import Interrupted, NumericalError, UsageError
+from identmetric_cli.errors import DamagedError, Interrupted, NumericalError, StorageError, UsageError
+from identmetric_cli.files import set_aside
 from identmetric_cli.models import EnsembleVAE
 from identmetric_cli.report import plots
-from identmetric_cli.runs import FINISHED, Run, refuse_links
-from identmetric_cli.stages.assemble import build_data, build_model, build_optimizer
+from identmetric_cli.report.tables import plain
+from identmetric_cli.runs import FINISHED, Run
+from identmetric_cli.stages.assemble import (
+    build_data,
+    build_model,
+    build_optimizer,
+    check_fingerprint,
+    data_changed,
+    finished_step,
+    located,
+)
 from identmetric_cli.stages.reporter import SILENT, Reporter
-from identmetric_cli.training.fit import Progress, Settings, Snapshot, fit, test_scores
+from identmetric_cli.training.fit import Progress, Record, Settings, Snapshot, fit, test_scores
 from identmetric_cli.training.step import TrainState, init_state
 
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -36,9 +47,10 @@ class TrainResult:
     seed: int
     status: str
     epochs: int
-    test_elbo: float
-    test_mse: float
-    test_kl: float
+    test_elbo: float | None
+    test_mse: float | None
+    test_kl: float | None
+    """None is a score that was not finite."""
     seconds: float
 
 
@@ -61,26 +73,76 @@ def train(
 ) -> TrainResult:
     """Train `run` to the end and store all that it leaves behind.
 
-    Raises UsageError when the run exists and neither `resume` nor `overwrite` is said, or when its stored
-    configuration differs; Interrupted after a checkpoint when `stop` was set; NumericalError on divergence.
+    Nothing is deleted or written before all was checked. Raises what `check_startable` raises; InputError when the
+    data of a run that goes on have changed; Interrupted, after a checkpoint, when `stop` was set; NumericalError on
+    divergence.
     """
     stop = stop or StopRequest()
-    _check_existing(config, seed, run, resume=resume, overwrite=overwrite)
+    config = located(config)
+    check_startable(config, seed, run, resume=resume, overwrite=overwrite)
+    if not overwrite and _finished(run, reporter):
+        reporter.note(f"{run.path} is finished already")
+        return _result(run)
+    data = build_data(config)
+    if config.train.batch_size > len(data.train):
+        raise UsageError(
+            f"train.batch_size is {config.train.batch_size}, but there are only {len(data.train)} training items"
+        )
+    model = build_model(config, data.shape, seed)
     with run.lock():
         if overwrite:
-            _clear(run)
-        if run.finished:
-            reporter.note(f"{run.path} is finished already")
-            return _result(run)
-        data = build_data(config)
-        if config.train.batch_size > len(data.train):
-            raise UsageError(
-                f"train.batch_size is {config.train.batch_size}, but there are only {len(data.train)} training items"
-            )
-        model = build_model(config, data.shape, seed)
-        run.write_config(config)
-        run.update(status="running", seed=seed, argv=list(argv), **_environment(data))
-        return _train(config, seed, run, data, model, reporter, stop)
+            run.clear()
+        _set_damaged_info_aside(run, reporter)
+        check_fingerprint(run, data)
+        return _train(config, seed, run, data, model, argv, reporter, stop)
+
+
+def check_startable(config: Config, seed: int, run: Run, *, resume: bool, overwrite: bool) -> None:
+    """Raise UsageError unless a run may be begun, resumed or overwritten as it was asked for; changes nothing."""
+    # A run that was refused before it began has left its lock and nothing else.
+    if not run.path.exists() or [each.name for each in run.path.iterdir()] == [".lock"]:
+        return
+    if overwrite:
+        if not run.ours:
+            raise UsageError(f"{run.path} is not a run directory; it is left alone", "choose another --name")
+        return
+    if not resume:
+        raise UsageError(
+            f"{run.path} exists already",
+            "--resume goes on with it, --overwrite starts it afresh, --name gives another name",
+        )
+    asked = {"seed": seed, "config": decisive(config)}
+    # What is damaged is made anew, if the checkpoint agrees with what is asked.
+    with contextlib.suppress(StorageError):
+        _refuse_another(run, {"seed": run.info().get("seed", seed), "config": decisive(run.config())}, asked)
+
+
+def _refuse_another(run: Run, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    differing = differences(stored["config"], asked["config"])
+    if differing:
+        raise UsageError(
+            f"{run.path} was started with another configuration (stored and given): " + "; ".join(differing),
+            f"resume it with its own: {run.command}",
+        )
+    if stored["seed"] != asked["seed"]:
+        what = f"{run.path} was started with seed {stored['seed']}, got {asked['seed']}"
+        raise UsageError(what, f"go on with it: {run.command}")
+
+
+def _finished(run: Run, reporter: Reporter) -> bool:
+    """Whether a run is finished and whole; one that is damaged is told of, and is not."""
+    try:
+        return run.finished and finished_step(run) is not None
+    except StorageError as error:
+        reporter.warn(f"{error.message}; going on from what is intact")
+        return False
+
+
+def _set_damaged_info_aside(run: Run, reporter: Reporter) -> None:
+    try:
+        run.info()
+    except DamagedError:
+        reporter.warn(f"set aside {set_aside(run.path / 'run.json')}, written anew")
 
 
 def _train(
@@ -89,13 +151,18 @@ def _train(
     run: Run,
     data: Dataset,
     model: EnsembleVAE,
+    argv: Sequence[str],
     reporter: Reporter,
     stop: StopRequest,
 ) -> TrainResult:
     began = time.perf_counter()
     optimizer = build_optimizer(config.train.learning_rate, config.train.gradient_clip)
     graphdef = nnx.graphdef(model)
-    snapshot = _restore(run, init_state(model, optimizer), reporter)
+    identity = {"seed": seed, "data": data.fingerprint, "config": decisive(config)}
+    snapshot = _restore(run, init_state(model, optimizer), identity, data, reporter)
+    run.update(status="running", seed=seed, argv=list(argv), **_environment(data))
+    run.write_config(config)
+    run.write_metrics([record.as_dict() for record in snapshot.records])
     settings = _settings(config, seed)
     spent = run.info().get("seconds", 0.0)
 
@@ -103,7 +170,9 @@ def _train(
         steps = len(data.train) // settings.batch_size
         items = {"last": snapshot.state.parameters, "best": snapshot.best, "rest": _rest(snapshot.state)}
         step = snapshot.progress.epoch * steps + snapshot.progress.step
-        checkpoint.save(run.checkpoints, step, items, snapshot.progress.as_dict())
+        records = [record.as_dict() for record in snapshot.records]
+        meta = {"progress": snapshot.progress.as_dict(), "records": records, **identity}
+        checkpoint.save(run.checkpoints, step, items, meta)
         run.update(seconds=spent + time.perf_counter() - began, epochs=snapshot.progress.epoch)
 
     try:
@@ -134,7 +203,7 @@ def _train(
         run.update(status="interrupted")
         raise Interrupted(
             f"{run.path}: stopped by signal {stop.signal_number} after a checkpoint",
-            "run the same command with --resume to go on",
+            f"run the same command with --resume to go on, or: {run.command}",
             signal_number=stop.signal_number,
         )
     return _finish(config, seed, run, data, graphdef, snapshot, spent + time.perf_counter() - began, reporter)
@@ -159,6 +228,15 @@ def _finish(
         noise_variance=progress.best_noise_variance,
         batch_size=config.train.batch_size,
     )
+    test = {
+        "elbo": plain(scores.elbo),
+        "elbo_standard_error": plain(standard_error),
+        "reconstruction": plain(scores.reconstruction),
+        "kl": plain(scores.kl),
+        "mse": plain(scores.mean_squared_error),
+    }
+    if None in test.values():
+        reporter.warn(f"{run.name}: the test scores are not finite; look for values out of range in the test split")
     if scores.kl < 1.0:
         reporter.warn(
             f"{run.name}: the latents carry {scores.kl:.2f} nats only; lower objective.noise_variance, or the "
@@ -172,7 +250,7 @@ def _finish(
         plots.reconstructions(sample, np.asarray(decode(model, mean)), run.figures / "reconstructions.png")
         z = jax.random.normal(jax.random.key(seed), mean.shape)
         plots.prior_samples(np.asarray(decode(model, z)), run.figures / "prior_samples.png")
-    plots.loss_curves(run.metrics(), run.figures / "loss_curves.png")
+    plots.loss_curves([record.as_dict() for record in snapshot.records], run.figures / "loss_curves.png")
     run.update(
         status=FINISHED,
         finished_at=datetime.now(UTC).isoformat(timespec="microseconds"),
@@ -180,67 +258,39 @@ def _finish(
         epochs=progress.epoch,
         best_epoch=progress.best_epoch,
         noise_variance=progress.best_noise_variance,
-        test={
-            "elbo": float(scores.elbo),
-            "elbo_standard_error": standard_error,
-            "reconstruction": float(scores.reconstruction),
-            "kl": float(scores.kl),
-            "mse": float(scores.mean_squared_error),
-        },
+        checkpoint=checkpoint.sealed_steps(run.checkpoints)[-1],
+        test=test,
     )
     return _result(run)
 
 
-def _check_existing(config: Config, seed: int, run: Run, *, resume: bool, overwrite: bool) -> None:
-    # A run that was refused before it began has left its lock and nothing else.
-    if overwrite or not run.path.exists() or [each.name for each in run.path.iterdir()] == [".lock"]:
-        return
-    if not resume:
-        raise UsageError(
-            f"{run.path} exists already",
-            "--resume goes on with it, --overwrite starts it afresh, --name gives another name",
-        )
-    if not (run.path / "config.toml").exists():
-        return
-    stored = run.config()
-    differing = [line for line in differences(stored, config) if not line.startswith("geodesic.")]
-    if differing:
-        raise UsageError(
-            f"{run.path} was started with another configuration (stored and given): " + "; ".join(differing),
-            f"resume it with its own: identmetric train {run.path / 'config.toml'} --resume",
-        )
-    if run.info().get("seed", seed) != seed:
-        raise UsageError(f"{run.path} was started with seed {run.info()['seed']}, got {seed}")
-
-
-def _clear(run: Run) -> None:
-    """Empty a run directory; the lock file stays."""
-    refuse_links(run.path)
-    entries = [entry for entry in run.path.iterdir() if entry.name != ".lock"]
-    if entries and not (run.path / "run.json").exists() and not (run.path / "config.toml").exists():
-        raise UsageError(f"{run.path} is not a run directory; it is left alone", "choose another --name")
-    for entry in entries:
-        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-
-
-def _restore(run: Run, initial: TrainState, reporter: Reporter) -> Snapshot:
+def _restore(
+    run: Run, initial: TrainState, identity: Mapping[str, Any], data: Dataset, reporter: Reporter
+) -> Snapshot:
+    """The newest intact snapshot, else the initial one; raises UsageError or InputError if it is another run's."""
     found = checkpoint.newest(run.checkpoints)
+    if found is not None:
+        stored = identity | found[1]
+        _refuse_another(run, stored, identity)
+        if stored["data"] != identity["data"]:
+            raise data_changed(run, data)
     for path in checkpoint.quarantine(run.checkpoints, found[0] if found else None):
         reporter.warn(f"set aside {path}: not a whole checkpoint")
     if found is None:
-        run.write_metrics([])
         return Snapshot(initial, initial.parameters, Progress())
-    step, meta, _ = found
-    progress = Progress(**meta)
+    step, meta = found
+    progress = Progress(**meta.get("progress", meta))
+    # Seals of format 1 held no records.
+    records = meta.get("records", [each for each in run.metrics() if each["epoch"] <= progress.epoch])
     parameters = checkpoint.abstract(initial.parameters)
     items = checkpoint.restore(
         run.checkpoints,
         step,
         {"last": parameters, "best": parameters, "rest": checkpoint.abstract(_rest(initial))},
     )
-    run.write_metrics([record for record in run.metrics() if record["epoch"] <= progress.epoch])
     reporter.note(f"{run.name}: going on after epoch {progress.epoch}")
-    return Snapshot(TrainState(parameters=items["last"], **items["rest"]), items["best"], progress)
+    state = TrainState(parameters=items["last"], **items["rest"])
+    return Snapshot(state, items["best"], progress, tuple(Record(**each) for each in records))
 
 
 def _rest(state: TrainState) -> dict:

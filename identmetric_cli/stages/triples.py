@@ -13,6 +13,7 @@ from identmetric_cli.models import as_decoders
 from identmetric_cli.runs import Run
 from identmetric_cli.stages.assemble import load_model
 from identmetric_cli.stages.pairs import Solved, solve_and_keep
+from identmetric_cli.stages.reporter import SILENT, Reporter
 
 
 class Triples(NamedTuple):
@@ -52,10 +53,20 @@ def solve_triples(
     training: np.ndarray,
     names: list[str],
     progress: Callable[[int, int], None] = lambda done, total: None,
+    reporter: Reporter = SILENT,
 ) -> Triples:
     """Triples (vertex, second, third) of items, (triples, 3), whose first sides are the first pairs of `solved`."""
     count = len(triples)
-    more = solve_and_keep(run, items, triples[:, [0, 2]], settings, training=training, names=names, progress=progress)
+    more = solve_and_keep(
+        run,
+        items,
+        triples[:, [0, 2]],
+        settings,
+        training=training,
+        names=names,
+        progress=progress,
+        reporter=reporter,
+    )
     vectors = np.stack([solved.table.velocity[:count, 0], more.table.velocity[:, 0]], axis=1)
     converged = solved.table.converged[:count] & more.table.converged
     origins = solved.ends[triples[:, 0]]

@@ -46,12 +46,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Arrays and progress: everything a checkpoint holds."""
+    """Arrays, progress and records: everything a checkpoint holds."""
 
     state: TrainState
     best: Any
     """Parameters of the best epoch so far."""
     progress: Progress
+    records: tuple["Record", ...] = ()
+    """One for each epoch that is complete."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,8 @@ def _finish_epoch(
         int(skipped),
         best,
     )
-    return Snapshot(next_epoch(state), state.parameters if best else snapshot.best, progress), record
+    best_so_far = state.parameters if best else snapshot.best
+    return Snapshot(next_epoch(state), best_so_far, progress, (*snapshot.records, record)), record
 
 
 def _refuse_divergence(state: TrainState, epoch: int, limit: int) -> None:
