@@ -88,7 +88,7 @@ def write_sealed_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def read_sealed_npz(path: Path) -> dict[str, np.ndarray] | None:
     """What `write_sealed_npz` wrote, None where there is no such file; raises DamagedError."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         intact = str(arrays.pop(SEAL)) == _digest_of_arrays(arrays)
     except FileNotFoundError:

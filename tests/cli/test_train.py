@@ -1,6 +1,5 @@
 """identmetric train: run directories, overwriting, divergence, interruption and resumption."""
 
-import hashlib
 import json
 import os
 import signal
@@ -10,27 +9,13 @@ import time
 from pathlib import Path
 
 import jax
-import numpy as np
-import orbax.checkpoint as ocp
 import pytest
+from states import state_hash
 
 from identmetric_cli import checkpoint
 from identmetric_cli.runs import Run
 
 LONG = ("--set", "train.epochs=40", "--set", "train.patience=40", "--set", "train.checkpoint_every=3")
-
-
-def state_hash(run: Path) -> str:
-    """SHA-256 of every array of the newest step, with its path."""
-    folder = run / "checkpoints"
-    step = checkpoint.sealed_steps(folder)[-1]
-    digest = hashlib.sha256(str(step).encode())
-    for item in ("last", "best", "rest"):
-        with ocp.StandardCheckpointer() as checkpointer:
-            tree = checkpointer.restore((folder / str(step) / item).resolve())
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-            digest.update(jax.tree_util.keystr(path).encode() + np.asarray(leaf).tobytes())
-    return digest.hexdigest()
 
 
 @pytest.fixture(scope="module")
