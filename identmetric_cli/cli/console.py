@@ -128,8 +128,8 @@ class Output(Reporter):
         except Exception as error:
             if _out_of_memory(error):
                 self._fail(
-                    f"out of memory ({' '.join(str(error).split())[:200] or type(error).__name__})",
-                    "ask for smaller batches: --batch-size of pairs, or train.batch_size; or use a larger machine",
+                    f"out of memory: {' '.join(str(error).split())[-200:] or type(error).__name__}",
+                    "hold less at a time: --batch-size or --nodes of geodesics, train.batch_size, data.limit",
                     OutOfMemoryError.exit_code,
                 )
             where = traceback.extract_tb(error.__traceback__)[-1]
@@ -154,8 +154,9 @@ class Output(Reporter):
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """Whether Python, NumPy or XLA could not get memory; XLA says so in words alone."""
-    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+    """Whether Python, NumPy or XLA could not get memory; XLA says so in words alone, not always in the same."""
+    words = ("RESOURCE_EXHAUSTED", "Out of memory")
+    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
 
 
 def printable(text: str) -> str:

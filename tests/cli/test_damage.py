@@ -331,3 +331,19 @@ def test_the_hint_to_resume_names_the_very_run(program, work):
     [document] = program.json(*shlex.split(error["hint"])[1:])
     assert document["seed"] == 7 and document["run"] == str(renamed.path)
     assert renamed.info()["status"] == "finished"
+
+
+def test_running_out_of_memory_is_no_bug(original, tmp_path):
+    """A process that may map little more than JAX itself does."""
+    run = original / "runs" / "tiny-s0"
+    wanted = ["geodesic", "--random-pairs", "12", "--run", run, "-o", tmp_path, "--nodes", "4096"]
+    code = (
+        "import resource, jax, numpy; from identmetric_cli.cli.app import main\n"
+        "jax.numpy.ones(3).sum().block_until_ready()\n"
+        "held = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (held + 2**29, -1))\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *wanted], capture_output=True, text=True, check=False)
+    assert done.returncode == 71, done.stderr
+    assert "error: out of memory" in done.stderr and "--batch-size" in done.stderr and "bug" not in done.stderr
