@@ -14,11 +14,17 @@ from identmetric_cli.data import Dataset, load_dataset
 from identmetric_cli.errors import CheckpointError, InputError, UsageError
 from identmetric_cli.models import EnsembleVAE, conv_vae, mlp_vae
 from identmetric_cli.runs import Run
+from identmetric_cli.stages.reporter import SILENT, Reporter
 
 
-def build_data(config: Config) -> Dataset:
-    """The data set of a configuration."""
-    return load_dataset(**config.data.model_dump())
+def build_data(config: Config, reporter: Reporter = SILENT) -> Dataset:
+    """The data set of a configuration; the reporter is told how it was read."""
+    data = load_dataset(**config.data.model_dump())
+    for note in data.notes:
+        reporter.note(f"{data.name}: {note}")
+    for warning in data.warnings:
+        reporter.warn(f"{data.name}: {warning}")
+    return data
 
 
 def build_model(config: Config, shape: tuple[int, ...], seed: int) -> EnsembleVAE:

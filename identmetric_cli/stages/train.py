@@ -72,7 +72,7 @@ def train(
         if run.finished:
             reporter.note(f"{run.path} is finished already")
             return _result(run)
-        data = build_data(config)
+        data = build_data(config, reporter)
         if config.train.batch_size > len(data.train):
             raise UsageError(
                 f"train.batch_size is {config.train.batch_size}, but there are only {len(data.train)} training items"
@@ -279,6 +279,7 @@ def _environment(data: Dataset) -> dict:
             "train": len(data.train),
             "validation": len(data.validation),
             "test": len(data.test),
+            "white": data.white,
         },
     }
 
