@@ -116,7 +116,7 @@ def _read(source: str, *, root: str, download: bool, image_shape: tuple[int, int
     if path.suffix in (".npy", ".npz"):
         return _read_arrays(path, image_shape)
     if not path.exists() and (os.sep in source or path.suffix):
-        raise InputError(f"{source}: no such file or folder", "put it back, or set data.source to where it is")
+        raise InputError(f"{source}: no such file or folder", "check the path, or give that of where it is now")
     raise UsageError(
         f"{source!r} is not a data source",
         f"give one of {', '.join(SOURCES)}, torchvision:NAME, a .npy or .npz file, or a folder of images",

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -21,6 +22,7 @@ from identmetric_cli.models import EnsembleVAE
 from identmetric_cli.report import plots
 from identmetric_cli.runs import FINISHED, Run, refuse_links
 from identmetric_cli.stages.assemble import build_data, build_model, build_optimizer
+from identmetric_cli.stages.figures import drawn, pictured
 from identmetric_cli.stages.reporter import SILENT, Reporter
 from identmetric_cli.training.fit import Progress, Settings, Snapshot, fit, test_scores
 from identmetric_cli.training.step import TrainState, init_state
@@ -164,15 +166,7 @@ def _finish(
             f"{run.name}: the latents carry {scores.kl:.2f} nats only; lower objective.noise_variance, or the "
             "geometry will describe noise"
         )
-    if len(data.shape) == 3:
-        model = nnx.merge(graphdef, snapshot.best)
-        decode = jax.jit(lambda model, z: model.decode(z))
-        sample = data.test.items[:10]
-        mean, _ = jax.jit(lambda model, x: model.encode(x))(model, sample)
-        plots.reconstructions(sample, np.asarray(decode(model, mean)), run.figures / "reconstructions.png")
-        z = jax.random.normal(jax.random.key(seed), mean.shape)
-        plots.prior_samples(np.asarray(decode(model, z)), run.figures / "prior_samples.png")
-    plots.loss_curves(run.metrics(), run.figures / "loss_curves.png")
+    _draw(nnx.merge(graphdef, snapshot.best), data, seed, run, reporter)
     run.update(
         status=FINISHED,
         finished_at=datetime.now(UTC).isoformat(timespec="microseconds"),
@@ -189,6 +183,23 @@ def _finish(
         },
     )
     return _result(run)
+
+
+def _draw(model: EnsembleVAE, data: Dataset, seed: int, run: Run, reporter: Reporter) -> None:
+    decode = jax.jit(lambda model, z: model.decode(z))
+    sample = data.test.items[:10]
+
+    def reconstructions(path: Path) -> None:
+        mean, _ = jax.jit(lambda model, x: model.encode(x))(model, sample)
+        plots.reconstructions(sample, np.asarray(decode(model, mean)), path)
+
+    def prior_samples(path: Path) -> None:
+        z = jax.random.normal(jax.random.key(seed), (len(sample), run.config().model.latent_dim))
+        plots.prior_samples(np.asarray(decode(model, z)), path)
+
+    images = {"reconstructions": reconstructions, "prior_samples": prior_samples}
+    figures = {"loss_curves": lambda path: plots.loss_curves(run.metrics(), path)}
+    drawn(figures | (images if pictured(data.shape, reporter) else {}), run.figures, reporter)
 
 
 def _check_existing(config: Config, seed: int, run: Run, *, resume: bool, overwrite: bool) -> None:
