@@ -43,7 +43,8 @@ class Data(Section):
     download: bool = False
     """Let torchvision download the files when they are missing."""
     image_shape: Annotated[list[int], Field(min_length=3, max_length=3)] | None = None
-    """Height, width and channels that the images of a folder are brought to."""
+    """Height, width and channels that the images of a folder are brought to (unset: those that all have), or that
+    flattened rows of an array are."""
     limit: Annotated[int, Field(ge=10)] | None = None
     """Use this many items, drawn with `split_seed`; unset means all."""
     validation: Annotated[float, Field(gt=0, lt=0.5)] = 0.1

@@ -49,7 +49,8 @@ def command(
     What a run has answered is kept in its directory and used again. Example: identmetric compare runs
     """
     from identmetric_cli.stages.compare import compare
-    from identmetric_cli.stages.pairs import draw_pairs, read_pairs
+    from identmetric_cli.stages.pairs import draw_pairs
+    from identmetric_cli.stages.pairs_file import read_pairs
 
     if pairs is not None and random_pairs is not None:
         raise UsageError("--pairs and --random-pairs exclude each other")
@@ -58,7 +59,7 @@ def command(
     result = compare(
         found,
         lambda size: (
-            read_pairs(pairs, size) if pairs else draw_pairs(size, random_pairs or min(100, size), pair_seed)
+            read_pairs(pairs, size, out) if pairs else draw_pairs(size, random_pairs or min(100, size), pair_seed)
         ),
         settings,
         pair_seed=None if pairs else pair_seed,

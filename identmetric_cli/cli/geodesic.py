@@ -1,7 +1,8 @@
 """identmetric geodesic"""
 
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -21,13 +22,25 @@ from identmetric_cli.cli.options import (
     RunName,
     RunsDir,
     Strict,
+    Yes,
     finished,
     geodesic_settings,
 )
 from identmetric_cli.errors import CheckFailed, UsageError
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    from identmetric_cli.config import Geodesic
+    from identmetric_cli.runs import Run
+    from identmetric_cli.stages.inputs import Inputs
+
 NAME = "geodesic"
 SHOWN = 40
+MANY = 2000
+"""Geodesics between named items that are solved without `--yes`."""
+MOST_VERTICES = 40
+"""Items of which angles and areas are told: there are 29,640 of each, and they grow with the third power."""
 
 
 def command(
@@ -44,6 +57,7 @@ def command(
     random_pairs: RandomPairs = None,
     pair_seed: PairSeed = 101,
     all_pairs: AllPairs = None,
+    yes: Yes = False,
     check_gauge: CheckGauge = False,
     strict: Strict = False,
     *,
@@ -51,7 +65,7 @@ def command(
 ) -> None:
     """Find geodesics between items, and say how far to trust each.
 
-    With three items or more: all pairs, the angle at every vertex and the areas spanned.
+    With three items or more: all pairs, the angle at every vertex and the areas spanned (of up to 40 items).
 
     Lengths are in units of the data. Example: identmetric geodesic a.png b.png
 
@@ -59,11 +73,8 @@ def command(
     """
     from identmetric_cli.report.tables import caveats
     from identmetric_cli.runs import find_run
-    from identmetric_cli.stages import pairs as asked
     from identmetric_cli.stages.across_runs import geodesic_across
-    from identmetric_cli.stages.assemble import load_run_data
     from identmetric_cli.stages.geodesic import geodesic
-    from identmetric_cli.stages.inputs import Inputs, read_inputs
 
     ways = [bool(inputs), pairs is not None, random_pairs is not None, all_pairs is not None]
     if sum(ways) != 1:
@@ -76,19 +87,12 @@ def command(
     everyone = finished(runs, out, data) if runs is not None else [find_run(run, runs_dir, data)]
     found = everyone[0]
     settings = geodesic_settings(found.config().geodesic, geometry)
-    if inputs:
-        chosen = read_inputs(found, inputs, out)
-        wanted = asked.all_pairs(len(chosen.items))
-    else:
-        test = load_run_data(found).test
-        chosen = Inputs(test.items, [f"test:{i}" for i in range(len(test))], list(test.labels))
-        if pairs is not None:
-            wanted = asked.read_pairs(pairs, len(test))
-        elif random_pairs is not None:
-            wanted = asked.draw_pairs(len(test), random_pairs, pair_seed)
-        else:
-            wanted = asked.all_pairs(min(all_pairs, len(test)))
-    common = {"output": output, "vertices": bool(inputs) and len(chosen.items) > 2, "reporter": out}
+    chosen, wanted = _question(found, out, inputs, pairs, random_pairs, pair_seed, all_pairs)
+    if inputs and not yes:
+        _refuse_many(everyone, chosen.items, wanted, settings)
+    if inputs and len(chosen.items) > MOST_VERTICES:
+        out.note(f"angles and areas are told of up to {MOST_VERTICES} items, not of {len(chosen.items)}")
+    common = {"output": output, "vertices": bool(inputs) and 2 < len(chosen.items) <= MOST_VERTICES, "reporter": out}
     following = [f"identmetric compare {found.path.parent}"]
     if runs is not None:
         result = geodesic_across(everyone, chosen, wanted, settings, **common)
@@ -102,6 +106,33 @@ def command(
         out.warn(warning)
     if strict and warnings:
         raise CheckFailed(f"{len(warnings)} warnings stand", "; ".join(warnings))
+
+
+def _question(
+    run: "Run",
+    out: Output,
+    inputs: list[str] | None,
+    pairs: Path | None,
+    random_pairs: int | None,
+    pair_seed: int,
+    all_pairs: int | None,
+) -> "tuple[Inputs, np.ndarray]":
+    """The items that are named, or all test items, and the pairs of them that are asked for."""
+    from identmetric_cli.stages import pairs as asked
+    from identmetric_cli.stages.assemble import load_run_data
+    from identmetric_cli.stages.inputs import Inputs, read_inputs
+    from identmetric_cli.stages.pairs_file import read_pairs
+
+    if inputs:
+        chosen = read_inputs(run, inputs, out)
+        return chosen, asked.all_pairs(len(chosen.items))
+    test = load_run_data(run).test
+    chosen = Inputs(test.items, [f"test:{i}" for i in range(len(test))], list(test.labels))
+    if pairs is not None:
+        return chosen, read_pairs(pairs, len(test), out)
+    if random_pairs is not None:
+        return chosen, asked.draw_pairs(len(test), random_pairs, pair_seed)
+    return chosen, asked.all_pairs(min(all_pairs, len(test)))
 
 
 def _show(console: Console, result) -> None:
@@ -179,6 +210,27 @@ def _show_runs(console: Console, result) -> None:
     console.print()
     for name, path in result.files.items():
         console.print(Text(f"{name:7} {path}"))
+
+
+def _refuse_many(runs: "list[Run]", items: "np.ndarray", pairs: "np.ndarray", settings: "Geodesic") -> None:
+    """Raise UsageError that says how many pairs there are, and how long they take, where they are over `MANY`."""
+    from identmetric_cli.stages.estimate import estimated_seconds
+
+    if len(pairs) <= MANY:
+        return
+    seconds = len(runs) * estimated_seconds(runs[0], items, pairs, settings)
+    in_runs = f" in each of {len(runs)} runs" if len(runs) > 1 else ""
+    raise UsageError(
+        f"{len(items)} items make {len(pairs)} geodesics{in_runs}, about {_duration(seconds)} on this machine",
+        "add --yes to solve them all, name fewer items, or draw pairs of test items: "
+        f"identmetric geodesic --random-pairs 100 --run {shlex.quote(str(runs[0].path))}",
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 def _ends(rows: list[dict]) -> str:

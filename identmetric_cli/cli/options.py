@@ -32,8 +32,11 @@ Overrides = Annotated[
 OutputFolder = Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")]
 RandomPairs = Annotated[int | None, typer.Option("--random-pairs", min=1, help="Draw this many pairs of test items.")]
 PairSeed = Annotated[int, typer.Option("--pair-seed", min=0, max=2**32 - 1, help="Seed of the drawn pairs.")]
-PairsFile = Annotated[Path | None, typer.Option("--pairs", help="CSV file with two test indices a row.")]
+PairsFile = Annotated[
+    Path | None, typer.Option("--pairs", help="CSV file, two test items a row: 3,8 or test:3,test:8.")
+]
 AllPairs = Annotated[int | None, typer.Option("--all-pairs", min=2, help="All pairs of the first N test items.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Solve however many geodesics the named items make.")]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Exit with 4 when a pair did not converge or a warning stands.")
 ]

@@ -59,7 +59,8 @@ def command(
         out.result(plan, lambda console: console.print(table(["run", "seed"], rows)), following=[])
         return
     from identmetric_cli.stages.assemble import with_source
-    from identmetric_cli.stages.train import StopRequest, check_startable, train
+    from identmetric_cli.stages.resume import check_startable
+    from identmetric_cli.stages.train import StopRequest, train
 
     if data is not None:
         resolved = with_source(resolved, data)

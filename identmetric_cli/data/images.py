@@ -20,13 +20,14 @@ import os
 import re
 import warnings
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.ExifTags import Base as ExifTag
 
 from identmetric_cli.data.arrays import opened
+from identmetric_cli.data.white import DIVIDE, FULL, white_of_image
 from identmetric_cli.errors import InputError, UsageError
 from identmetric_cli.files import write_atomically
 
@@ -51,26 +52,58 @@ MODES = {  # mode of the file: (mode to work in, its value of white, note)
     "RGBA": ("RGB", 255, None),
     "YCbCr": ("RGB", 255, "YCbCr converted to RGB"),
     "CMYK": ("RGB", 255, "CMYK converted to RGB, without its colour profile"),
-    "I": ("F", 65535, "16-bit scaled to [0, 1]"),
-    "I;16": ("F", 65535, "16-bit scaled to [0, 1]"),
-    "I;16B": ("F", 65535, "16-bit scaled to [0, 1]"),
+    "I": ("F", FULL, "16-bit scaled to [0, 1]"),
+    "I;16": ("F", FULL, "16-bit scaled to [0, 1]"),
+    "I;16B": ("F", FULL, "16-bit scaled to [0, 1]"),
     "F": ("F", 1, None),
 }
 WITH_ALPHA = {"L": "LA", "RGB": "RGBA"}
 
 _HINT = "open it in an image program and save it as an 8-bit PNG"
 _HINT_SIZE = "scale it down first"
+_HINT_FRAMES = "save every frame that you want as a file of its own, or all as one .npy array (n, height, width)"
+_HINT_RANGE = (
+    "map the values of all your images by one rule, (value - lowest) / (highest - lowest) over all of them, "
+    "and save them as 32-bit float TIFF or as one .npy array"
+)
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 
 # What Pillow logs of a damaged file it also raises; a logger without a handler would print it on stderr.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
-def read_image(path: Path, shape: tuple[int, int, int]) -> tuple[np.ndarray, list[str]]:
+class Header(NamedTuple):
+    """What an image says of itself before it is decoded."""
+
+    shape: tuple[int, int, int]
+    """Height and width when upright, and channels: 1 for grey, 3 for colour."""
+    white_unknown: bool
+    """Whether it has 16 bits, of which the file does not tell how many are used."""
+
+
+def read_header(path: Path) -> Header:
+    """Shape and depth of an image; raises InputError where it cannot be read or is refused unseen."""
+    with opened(path, "an image", _HINT) as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image = _open(file, path)
+        sideways = image.getexif().get(ExifTag.Orientation, 1) in range(5, 9)
+        height, width = (image.width, image.height) if sideways else (image.height, image.width)
+        return Header((height, width, 3 if MODES[image.mode][0] == "RGB" else 1), _white_unknown(image))
+
+
+def brightest(path: Path) -> int:
+    """The largest value of an image of 16 bits; raises InputError like `read_image`."""
+    with opened(path, "an image", _HINT) as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return int(np.asarray(_decode(file, path, [])).max())
+
+
+def read_image(path: Path, shape: tuple[int, int, int], white: int | None = None) -> tuple[np.ndarray, list[str]]:
     """One image as float32 in [0, 1] of `shape` (height, width, channels), and notes of what was changed.
 
-    A picture of other proportions is scaled to fit and filled up with the median colour of its edge.
-    Raises InputError: missing, damaged, larger than 64 megapixels, several frames, values of unknown range.
+    A picture of other proportions is scaled to fit and filled up with the median colour of its edge. `white` is that
+    of 16-bit images, where the set that the image belongs to tells it.
+    Raises InputError: missing, damaged, larger than 64 megapixels, several frames, values of unknown range or white.
     Raises UsageError for channels other than 1 (grey) and 3 (colour).
     """
     height, width, channels = shape
@@ -79,14 +112,14 @@ def read_image(path: Path, shape: tuple[int, int, int]) -> tuple[np.ndarray, lis
     notes: list[str] = []
     with opened(path, "an image", _HINT) as file, warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        image, white = _flatten(_decode(file, path, notes), path, notes)
+        image, scale = _flatten(_decode(file, path, notes), path, notes, white)
         if channels == 1 and image.mode == "RGB":
             image = image.convert("L")
             notes.append("colour converted to grey")
         image = _fit(image, height, width, notes)
     # Pillow warns of damaged metadata; it also warns of sizes, but our limit is below its own.
     notes += [f"decoder warns: {warning.message}".strip() for warning in warned if warning.category is UserWarning]
-    pixels = np.asarray(image, dtype=np.float32) / np.float32(white)
+    pixels = np.asarray(image, dtype=np.float32) / np.float32(scale)
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[..., None], channels, axis=2)
         notes += ["grey repeated in three channels"] if channels == 3 else []
@@ -129,8 +162,8 @@ def list_images(folder: Path) -> list[Path]:
     return sorted(path for path in files if not path.is_symlink() or path.resolve().is_relative_to(root))
 
 
-def _decode(file: BinaryIO, path: Path, notes: list[str]) -> Image.Image:
-    """The whole picture in memory, upright, in a mode of `MODES`; raises anything that decoders raise."""
+def _open(file: BinaryIO, path: Path) -> Image.Image:
+    """The picture, not yet decoded, of a size and mode that are read."""
     try:
         image = Image.open(file, formats=tuple(FORMATS))
     except UnidentifiedImageError as error:
@@ -139,6 +172,12 @@ def _decode(file: BinaryIO, path: Path, notes: list[str]) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise InputError(f"{path}: far more than {MAX_MEGAPIXELS} megapixels", _HINT_SIZE) from error
     _check_header(image, path)
+    return image
+
+
+def _decode(file: BinaryIO, path: Path, notes: list[str]) -> Image.Image:
+    """The whole picture in memory, upright, in a mode of `MODES`; raises anything that decoders raise."""
+    image = _open(file, path)
     if image.format == "MPO":
         notes.append("first picture of several taken")
     if MODES[image.mode][1] == 255 and re.search(r";16[BLN]", str(image.tile)):
@@ -160,16 +199,21 @@ def _check_header(image: Image.Image, path: Path) -> None:
     frames = getattr(image, "n_frames", 1)
     # An MPO is a camera's JPEG, with a preview or a depth map behind the picture.
     if frames > 1 and image.format != "MPO":
-        raise InputError(f"{path}: {frames} frames, one image is wanted", "save the frame you want as a PNG")
+        raise InputError(f"{path}: {frames} frames, one image is wanted", _HINT_FRAMES)
     tags = getattr(image, "tag_v2", {})
     deep = MODES.get(image.mode, ("F",))[0] == "F"
     # Pillow neither scales 12-bit TIFFs nor inverts deep ones whose 0 is white.
     misread = deep and (tags.get(_BITS_PER_SAMPLE) == (12,) or tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO)
     if image.mode not in MODES or misread:
-        raise InputError(f"{path}: pixels of mode {image.mode} whose white is not known", _HINT)
+        raise InputError(f"{path}: pixels of mode {image.mode} whose white is not known", DIVIDE if deep else _HINT)
 
 
-def _flatten(image: Image.Image, path: Path, notes: list[str]) -> tuple[Image.Image, int]:
+def _white_unknown(image: Image.Image) -> bool:
+    # PPM files tell their white, and Pillow has scaled it to that of 16 bits.
+    return MODES[image.mode][1] == FULL and image.format != "PPM"
+
+
+def _flatten(image: Image.Image, path: Path, notes: list[str], known: int | None) -> tuple[Image.Image, int]:
     """The picture without transparency in mode L, RGB or F, and its value of white; raises InputError."""
     mode, white, note = MODES[image.mode]
     if note:
@@ -178,9 +222,11 @@ def _flatten(image: Image.Image, path: Path, notes: list[str]) -> tuple[Image.Im
         pixels = np.asarray(image)
         low, high = pixels.min(), pixels.max()
         if not (low >= 0 and high <= white):  # also true of NaN
-            raise InputError(f"{path}: values from {low:.6g} to {high:.6g}, outside [0, {white}]", _HINT)
+            raise InputError(f"{path}: values from {low:.6g} to {high:.6g}, outside [0, {white}]", _HINT_RANGE)
         if image.has_transparency_data:
             raise InputError(f"{path}: 16-bit grey with transparency is not read", _HINT)
+        if _white_unknown(image):
+            white = white_of_image(high, known, path)
         return image.convert("F"), white
     if image.has_transparency_data:
         image = _on_black(image.convert(WITH_ALPHA[mode]), mode, notes)

@@ -12,15 +12,21 @@ from flax import nnx
 from identmetric_cli import checkpoint
 from identmetric_cli.config import Config, MlpModel, decisive, differences
 from identmetric_cli.data import Dataset, load_dataset
-from identmetric_cli.data.dataset import DEFAULT_ROOT, SOURCES, TORCHVISION
+from identmetric_cli.data.dataset import DEFAULT_ROOT, TORCHVISION, names_a_path
 from identmetric_cli.errors import CheckpointError, InputError, UsageError
 from identmetric_cli.models import EnsembleVAE, conv_vae, mlp_vae
 from identmetric_cli.runs import Run
+from identmetric_cli.stages.reporter import SILENT, Reporter
 
 
-def build_data(config: Config) -> Dataset:
-    """The data set of a configuration."""
-    return load_dataset(**config.data.model_dump())
+def build_data(config: Config, reporter: Reporter = SILENT) -> Dataset:
+    """The data set of a configuration; the reporter is told how it was read."""
+    data = load_dataset(**config.data.model_dump())
+    for note in data.notes:
+        reporter.note(f"{data.name}: {note}")
+    for warning in data.warnings:
+        reporter.warn(f"{data.name}: {warning}")
+    return data
 
 
 def build_model(config: Config, shape: tuple[int, ...], seed: int) -> EnsembleVAE:
@@ -100,9 +106,8 @@ def with_source(config: Config, source: str) -> Config:
 
 def located(config: Config) -> Config:
     """The configuration with absolute paths, so that it means the same data in every folder."""
-    data = config.data
-    changed = {}
-    if data.source not in SOURCES and not data.source.startswith(TORCHVISION):
+    data, changed = config.data, {}
+    if names_a_path(data.source):
         changed["source"] = str(Path(data.source).expanduser().absolute())
     elif data.source.startswith(TORCHVISION):
         changed["root"] = str(Path(data.root or DEFAULT_ROOT).expanduser().absolute())

@@ -27,6 +27,7 @@ from identmetric_cli.report import html, plots
 from identmetric_cli.report.tables import caveats, count_statuses, pair_rows, to_csv
 from identmetric_cli.runs import Run
 from identmetric_cli.stages.assemble import load_model, load_run_data
+from identmetric_cli.stages.figures import drawn, pictured
 from identmetric_cli.stages.geodesic import draw, gauge_check, require_metric
 from identmetric_cli.stages.pairs import Solved, solve_and_keep
 from identmetric_cli.stages.reporter import SILENT, Advance, Reporter
@@ -133,7 +134,7 @@ def compare(
         write_text(output / "triples.csv", text)
         files["triples"] = str(output / "triples.csv")
     with reporter.task("figures") as advance:
-        files |= _draw(runs, data.test, solved, local, summaries, output / "figures", names=shown)
+        files |= _draw(runs, data.test, solved, local, summaries, output / "figures", names=shown, reporter=reporter)
         advance(1, 1, "")
     result = CompareResult(
         schema_version=SCHEMA_VERSION,
@@ -315,33 +316,35 @@ def _draw(
     folder: Path,
     *,
     names: Sequence[str],
+    reporter: Reporter,
 ) -> dict[str, str]:
-    paths = {name: folder / f"{name}.png" for name in ("cv_histograms", "cv_scatter", "latent_maps", "strip")}
     by_name = {summary.name: summary.cv for summary in summaries}
     kept = np.isfinite(by_name["geodesic_length"]) & np.isfinite(by_name["euclidean_latent"])
-    drawn = {}
-    if kept.any():
-        shown = ("euclidean_latent", "geodesic_length")
-        cvs = {name: by_name[name][kept] for name in shown}
-        plots.cv_histograms(cvs, LABELS, paths["cv_histograms"])
-        plots.cv_scatter(*cvs.values(), tuple(LABELS[name] for name in shown), paths["cv_scatter"])
-        drawn |= {name: str(paths[name]) for name in ("cv_histograms", "cv_scatter")}
+    cvs = {name: by_name[name][kept] for name in ("euclidean_latent", "geodesic_length")}
     models = [load_model(run) for run in runs]
-    plots.latent_maps(
-        [
-            {
-                "name": run.name,
-                "labels": test.labels[:MAP_POINTS],
-                **latent_map(as_decoders(model), encode_items(model, test.items[:MAP_POINTS])[0]),
-            }
-            for run, model in zip(runs[:8], models, strict=False)
-        ],
-        paths["latent_maps"],
-    )
-    drawn["latent_maps"] = str(paths["latent_maps"])
-    if test.items.ndim == 4:
+
+    def latent_maps(path: Path) -> None:
+        plots.latent_maps(
+            [
+                {
+                    "name": run.name,
+                    "labels": test.labels[:MAP_POINTS],
+                    **latent_map(as_decoders(model), encode_items(model, test.items[:MAP_POINTS])[0]),
+                }
+                for run, model in zip(runs[:8], models, strict=False)
+            ],
+            path,
+        )
+
+    def strip(path: Path) -> None:
         longest = int(np.argmax(np.where(solved[0].table.converged, solved[0].table.bound_gap, -1)))
         one = jax.tree.map(lambda field: field[[longest]], solved[0].table)
-        draw(models[0], replace(solved[0], pairs=pairs[[longest]], table=one), names, paths["strip"])
-        drawn["strip"] = str(paths["strip"])
-    return drawn
+        draw(models[0], replace(solved[0], pairs=pairs[[longest]], table=one), names, path)
+
+    figures: dict[str, Callable[[Path], None]] = {"latent_maps": latent_maps}
+    if kept.any():
+        figures["cv_histograms"] = lambda path: plots.cv_histograms(cvs, LABELS, path)
+        figures["cv_scatter"] = lambda path: plots.cv_scatter(*cvs.values(), tuple(LABELS[key] for key in cvs), path)
+    if pictured(test.items.shape[1:], reporter):
+        figures["strip"] = strip
+    return drawn(figures, folder, reporter)

@@ -1,7 +1,5 @@
 """Map data to latents: posterior means and variances, as .npz or .csv."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ from identmetric_cli.config import Config
 from identmetric_cli.errors import UsageError
 from identmetric_cli.files import write_npz, write_text
 from identmetric_cli.models.encode import encode as encode_items
+from identmetric_cli.report.tables import to_csv
 from identmetric_cli.runs import Run
 from identmetric_cli.stages.assemble import load_model, load_run_data
 from identmetric_cli.stages.inputs import read_inputs
@@ -78,13 +77,13 @@ def _write_npz(
 def _write_csv(
     path: Path, mean: np.ndarray, variance: np.ndarray, ids: np.ndarray, labels: np.ndarray, config: Config
 ) -> None:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    dimensions = range(mean.shape[1])
-    writer.writerow(["id", "label", *(f"z_{j}" for j in dimensions), *(f"z_var_{j}" for j in dimensions)])
-    for name, label, m, v in zip(ids, labels, mean.tolist(), variance.tolist(), strict=True):
-        writer.writerow([name, label, *map(repr, m), *map(repr, v)])
-    write_text(path, buffer.getvalue())
+    rows = [
+        {"id": str(name), "label": str(label)}
+        | {f"z_{j}": value for j, value in enumerate(m)}
+        | {f"z_var_{j}": value for j, value in enumerate(v)}
+        for name, label, m, v in zip(ids, labels, mean.tolist(), variance.tolist(), strict=True)
+    ]
+    write_text(path, to_csv(rows))
 
 
 WRITERS = {".npz": _write_npz, ".csv": _write_csv}

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from identmetric_cli.report import plots
 from identmetric_cli.report.tables import pair_rows, plain, to_csv
 from identmetric_cli.runs import Run
 from identmetric_cli.stages.assemble import load_model, load_run_data
+from identmetric_cli.stages.figures import drawn, pictured
 from identmetric_cli.stages.inputs import Inputs
 from identmetric_cli.stages.pairs import Solved, solve_and_keep, solve_pairs
 from identmetric_cli.stages.reporter import SILENT, Reporter
@@ -81,7 +83,7 @@ def geodesic(
     began = time.perf_counter()
     model = load_model(run)
     with reporter.task(f"{len(pairs)} geodesics") as advance:
-        training = _training_items(run, reporter)
+        training = training_items(run, reporter)
         told = {"training": training, "progress": lambda done, n: advance(done, n, "")}
         if len(pairs) > CHUNK:
             solved = solve_and_keep(run, inputs.items, pairs, settings, names=inputs.names, reporter=reporter, **told)
@@ -102,9 +104,10 @@ def geodesic(
         "json": str(output / "geodesics.json"),
         "curves": str(output / "curves.npz"),
     }
-    if len(inputs.items.shape) == 4:
-        files["figure"] = str(output / "geodesics.png")
-        draw(model, solved, inputs.names, output / "geodesics.png")
+    if pictured(inputs.items.shape[1:], reporter):
+        strips = {"geodesics": partial(draw, model, solved, inputs.names)}
+        if figure := drawn(strips, output, reporter).get("geodesics"):
+            files["figure"] = figure
     write_text(output / "geodesics.csv", to_csv(rows))
     write_npz(
         output / "curves.npz",
@@ -166,7 +169,8 @@ def gauge_check(model: EnsembleVAE, solved: Solved, settings: Geodesic) -> dict[
     return {**values, "nodes": nodes, "dtype": "float64", "rtol": GAUGE_RTOL}
 
 
-def _training_items(run: Run, reporter: Reporter) -> np.ndarray | None:
+def training_items(run: Run, reporter: Reporter = SILENT) -> np.ndarray | None:
+    """The items that a run was trained on, or a warning and None where they are not at hand."""
     try:
         return load_run_data(run).train.items
     except InputError as error:

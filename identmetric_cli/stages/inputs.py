@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from identmetric_cli.data import Dataset
-from identmetric_cli.data.arrays import as_unit_interval, read_array
+from identmetric_cli.data.contents import read_contents
 from identmetric_cli.data.dataset import SPLITS
 from identmetric_cli.data.images import read_image
+from identmetric_cli.data.items import in_shape, scaled
 from identmetric_cli.errors import InputError
 from identmetric_cli.runs import Run
 from identmetric_cli.stages.assemble import load_run_data
@@ -27,12 +28,13 @@ class Inputs:
     """float32, (n, *shape of the run)."""
     names: list[str]
     labels: list[str]
-    """Empty texts where nothing is known."""
+    """Of rows of a split or of a file; empty texts where nothing is known."""
 
 
 def read_inputs(run: Run, sources: Sequence[str], reporter: Reporter) -> Inputs:
     """Read every source; raises InputError naming the one that cannot be used."""
-    shape = tuple(run.info()["data"]["shape"])
+    trained = run.info()["data"]
+    shape, white = tuple(trained["shape"]), trained.get("white")
     data: Dataset | None = None
     items, names, labels = [], [], []
     for source in sources:
@@ -45,10 +47,10 @@ def read_inputs(run: Run, sources: Sequence[str], reporter: Reporter) -> Inputs:
             names.append(source)
             labels.append(label)
         else:
-            found = _read_file(Path(source), shape, reporter)
+            found, known = _read_file(Path(source), shape, white, reporter)
             items.append(found)
             names += [source] if len(found) == 1 else [f"{source}:{i}" for i in range(len(found))]
-            labels += [""] * len(found)
+            labels += known
     return Inputs(np.concatenate(items), names, labels)
 
 
@@ -59,25 +61,31 @@ def _row(data: Dataset, split: str, index: int) -> tuple[np.ndarray, str]:
     return chosen.items[index], str(chosen.labels[index])
 
 
-def _read_file(path: Path, shape: tuple[int, ...], reporter: Reporter) -> np.ndarray:
+def _read_file(
+    path: Path, shape: tuple[int, ...], white: int | None, reporter: Reporter
+) -> tuple[np.ndarray, list[str]]:
+    """Items of a file, (n, *shape), and a label each."""
     if path.suffix in (".npy", ".npz"):
-        return _read_items(path, shape)
+        return _read_arrays(path, shape, white, reporter)
     if len(shape) != 3:
         raise InputError(
             f"{path}: this run was trained on vectors of {shape[0]} numbers, not on images",
             "give a .npy or .npz file",
         )
-    item, notes = read_image(path, shape)
+    item, notes = read_image(path, shape, white)
     for note in notes:
         reporter.note(f"{path}: {note}")
-    return item[None]
+    return item[None], [""]
 
 
-def _read_items(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    array = read_array(path)
-    for candidate in (array, array[..., None]):
-        if candidate.shape == shape:
-            candidate = candidate[None]  # noqa: PLW2901
-        if candidate.shape[1:] == shape:
-            return as_unit_interval(candidate, path) if len(shape) == 3 else candidate.astype(np.float32)
-    raise InputError(f"{path} has shape {array.shape}, the run takes items of shape {shape}")
+def _read_arrays(
+    path: Path, shape: tuple[int, ...], white: int | None, reporter: Reporter
+) -> tuple[np.ndarray, list[str]]:
+    found = read_contents(path)
+    for note in found.notes:
+        reporter.note(f"{path}: {note}")
+    for warning in found.warnings:
+        reporter.warn(f"{path}: {warning}")
+    items = scaled(in_shape(found.array, shape, path), path, white)
+    # One item without its row has axes where others have rows, and no label of its own.
+    return items, found.labels.tolist() if len(found.labels) == len(items) else [""] * len(items)

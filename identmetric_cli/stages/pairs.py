@@ -1,6 +1,5 @@
 """Pairs of items of a split, solved by a run once and kept: a question that was answered is not asked again."""
 
-import csv
 import hashlib
 import shutil
 from collections.abc import Callable, Sequence
@@ -56,32 +55,6 @@ def draw_pairs(size: int, count: int, seed: int) -> np.ndarray:
 def all_pairs(count: int) -> np.ndarray:
     """Every pair of the first `count` indices, (count (count - 1) / 2, 2)."""
     return np.stack(np.triu_indices(count, k=1), axis=1)
-
-
-def read_pairs(path: Path, size: int) -> np.ndarray:
-    """Pairs of indices below `size` from the first two columns of a CSV file, a header line allowed.
-
-    Raises InputError naming the line that is not such a pair.
-    """
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            lines = [line for line in csv.reader(file) if line]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from error
-    if lines and not lines[0][0].strip().isdigit():
-        lines = lines[1:]
-    pairs = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            pair = [int(text) for text in line[:2]]
-        except ValueError:
-            pair = []
-        if len(pair) != 2 or not all(0 <= index < size for index in pair):
-            raise InputError(f"{path}: row {number} is {line[:2]}, not two indices from 0 to {size - 1}")
-        pairs.append(pair)
-    if not pairs:
-        raise InputError(f"{path}: no pairs")
-    return np.array(pairs)
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,22 @@
 """Train one run: from a configuration and a seed to a run directory that is finished, or ready to be resumed."""
 
-import contextlib
 import platform
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any
+from pathlib import Path
 
 import jax
 import numpy as np
 from flax import nnx
 
 from identmetric_cli import __version__, checkpoint
-from identmetric_cli.config import Config, decisive, differences
+from identmetric_cli.config import Config, decisive
 from identmetric_cli.data import Dataset
-from identmetric_cli.errors import DamagedError, Interrupted, NumericalError, StorageError, UsageError
-from identmetric_cli.files import set_aside
+from identmetric_cli.errors import Interrupted, NumericalError, UsageError
 from identmetric_cli.models import EnsembleVAE
 from identmetric_cli.report import plots
 from identmetric_cli.report.tables import plain
@@ -28,13 +26,13 @@ from identmetric_cli.stages.assemble import (
     build_model,
     build_optimizer,
     check_fingerprint,
-    data_changed,
-    finished_step,
     located,
 )
+from identmetric_cli.stages.figures import drawn, pictured
 from identmetric_cli.stages.reporter import SILENT, Reporter
-from identmetric_cli.training.fit import Progress, Record, Settings, Snapshot, fit, test_scores
-from identmetric_cli.training.step import TrainState, init_state
+from identmetric_cli.stages.resume import check_startable, is_finished, rest, restore, set_damaged_info_aside
+from identmetric_cli.training.fit import Record, Settings, Snapshot, fit, test_scores
+from identmetric_cli.training.step import init_state
 
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -80,10 +78,10 @@ def train(
     stop = stop or StopRequest()
     config = located(config)
     check_startable(config, seed, run, resume=resume, overwrite=overwrite)
-    if not overwrite and _finished(run, reporter):
+    if not overwrite and is_finished(run, reporter):
         reporter.note(f"{run.path} is finished already")
         return _result(run)
-    data = build_data(config)
+    data = build_data(config, reporter)
     if config.train.batch_size > len(data.train):
         raise UsageError(
             f"train.batch_size is {config.train.batch_size}, but there are only {len(data.train)} training items"
@@ -92,57 +90,9 @@ def train(
     with run.lock():
         if overwrite:
             run.clear()
-        _set_damaged_info_aside(run, reporter)
+        set_damaged_info_aside(run, reporter)
         check_fingerprint(run, data)
         return _train(config, seed, run, data, model, argv, reporter, stop)
-
-
-def check_startable(config: Config, seed: int, run: Run, *, resume: bool, overwrite: bool) -> None:
-    """Raise UsageError unless a run may be begun, resumed or overwritten as it was asked for; changes nothing."""
-    # A run that was refused before it began has left its lock and nothing else.
-    if not run.path.exists() or [each.name for each in run.path.iterdir()] == [".lock"]:
-        return
-    if overwrite:
-        if not run.ours:
-            raise UsageError(f"{run.path} is not a run directory; it is left alone", "choose another --name")
-        return
-    if not resume:
-        raise UsageError(
-            f"{run.path} exists already",
-            "--resume goes on with it, --overwrite starts it afresh, --name gives another name",
-        )
-    asked = {"seed": seed, "config": decisive(config)}
-    # What is damaged is made anew, if the checkpoint agrees with what is asked.
-    with contextlib.suppress(StorageError):
-        _refuse_another(run, {"seed": run.info().get("seed", seed), "config": decisive(run.config())}, asked)
-
-
-def _refuse_another(run: Run, stored: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    differing = differences(stored["config"], asked["config"])
-    if differing:
-        raise UsageError(
-            f"{run.path} was started with another configuration (stored and given): " + "; ".join(differing),
-            f"resume it with its own: {run.command}",
-        )
-    if stored["seed"] != asked["seed"]:
-        what = f"{run.path} was started with seed {stored['seed']}, got {asked['seed']}"
-        raise UsageError(what, f"go on with it: {run.command}")
-
-
-def _finished(run: Run, reporter: Reporter) -> bool:
-    """Whether a run is finished and whole; one that is damaged is told of, and is not."""
-    try:
-        return run.finished and finished_step(run) is not None
-    except StorageError as error:
-        reporter.warn(f"{error.message}; going on from what is intact")
-        return False
-
-
-def _set_damaged_info_aside(run: Run, reporter: Reporter) -> None:
-    try:
-        run.info()
-    except DamagedError:
-        reporter.warn(f"set aside {set_aside(run.path / 'run.json')}, written anew")
 
 
 def _train(
@@ -159,7 +109,7 @@ def _train(
     optimizer = build_optimizer(config.train.learning_rate, config.train.gradient_clip)
     graphdef = nnx.graphdef(model)
     identity = {"seed": seed, "data": data.fingerprint, "config": decisive(config)}
-    snapshot = _restore(run, init_state(model, optimizer), identity, data, reporter)
+    snapshot = restore(run, init_state(model, optimizer), identity, data, reporter)
     run.update(status="running", seed=seed, argv=list(argv), **_environment(data))
     run.write_config(config)
     run.write_metrics([record.as_dict() for record in snapshot.records])
@@ -168,7 +118,7 @@ def _train(
 
     def save(snapshot: Snapshot) -> None:
         steps = len(data.train) // settings.batch_size
-        items = {"last": snapshot.state.parameters, "best": snapshot.best, "rest": _rest(snapshot.state)}
+        items = {"last": snapshot.state.parameters, "best": snapshot.best, "rest": rest(snapshot.state)}
         step = snapshot.progress.epoch * steps + snapshot.progress.step
         records = [record.as_dict() for record in snapshot.records]
         meta = {"progress": snapshot.progress.as_dict(), "records": records, **identity}
@@ -242,15 +192,7 @@ def _finish(
             f"{run.name}: the latents carry {scores.kl:.2f} nats only; lower objective.noise_variance, or the "
             "geometry will describe noise"
         )
-    if len(data.shape) == 3:
-        model = nnx.merge(graphdef, snapshot.best)
-        decode = jax.jit(lambda model, z: model.decode(z))
-        sample = data.test.items[:10]
-        mean, _ = jax.jit(lambda model, x: model.encode(x))(model, sample)
-        plots.reconstructions(sample, np.asarray(decode(model, mean)), run.figures / "reconstructions.png")
-        z = jax.random.normal(jax.random.key(seed), mean.shape)
-        plots.prior_samples(np.asarray(decode(model, z)), run.figures / "prior_samples.png")
-    plots.loss_curves([record.as_dict() for record in snapshot.records], run.figures / "loss_curves.png")
+    _draw(nnx.merge(graphdef, snapshot.best), data, seed, snapshot.records, run, reporter)
     run.update(
         status=FINISHED,
         finished_at=datetime.now(UTC).isoformat(timespec="microseconds"),
@@ -264,39 +206,23 @@ def _finish(
     return _result(run)
 
 
-def _restore(
-    run: Run, initial: TrainState, identity: Mapping[str, Any], data: Dataset, reporter: Reporter
-) -> Snapshot:
-    """The newest intact snapshot, else the initial one; raises UsageError or InputError if it is another run's."""
-    found = checkpoint.newest(run.checkpoints)
-    if found is not None:
-        stored = identity | found[1]
-        _refuse_another(run, stored, identity)
-        if stored["data"] != identity["data"]:
-            raise data_changed(run, data)
-    for path in checkpoint.quarantine(run.checkpoints, found[0] if found else None):
-        reporter.warn(f"set aside {path}: not a whole checkpoint")
-    if found is None:
-        return Snapshot(initial, initial.parameters, Progress())
-    step, meta = found
-    progress = Progress(**meta.get("progress", meta))
-    # Seals of format 1 held no records.
-    records = meta.get("records", [each for each in run.metrics() if each["epoch"] <= progress.epoch])
-    parameters = checkpoint.abstract(initial.parameters)
-    items = checkpoint.restore(
-        run.checkpoints,
-        step,
-        {"last": parameters, "best": parameters, "rest": checkpoint.abstract(_rest(initial))},
-    )
-    reporter.note(f"{run.name}: going on after epoch {progress.epoch}")
-    state = TrainState(parameters=items["last"], **items["rest"])
-    return Snapshot(state, items["best"], progress, tuple(Record(**each) for each in records))
+def _draw(
+    model: EnsembleVAE, data: Dataset, seed: int, records: Sequence[Record], run: Run, reporter: Reporter
+) -> None:
+    decode = jax.jit(lambda model, z: model.decode(z))
+    sample = data.test.items[:10]
 
+    def reconstructions(path: Path) -> None:
+        mean, _ = jax.jit(lambda model, x: model.encode(x))(model, sample)
+        plots.reconstructions(sample, np.asarray(decode(model, mean)), path)
 
-def _rest(state: TrainState) -> dict:
-    rest = state._asdict()
-    del rest["parameters"]
-    return rest
+    def prior_samples(path: Path) -> None:
+        z = jax.random.normal(jax.random.key(seed), (len(sample), run.config().model.latent_dim))
+        plots.prior_samples(np.asarray(decode(model, z)), path)
+
+    images = {"reconstructions": reconstructions, "prior_samples": prior_samples}
+    figures = {"loss_curves": lambda path: plots.loss_curves([record.as_dict() for record in records], path)}
+    drawn(figures | (images if pictured(data.shape, reporter) else {}), run.figures, reporter)
 
 
 def _settings(config: Config, seed: int) -> Settings:
@@ -329,6 +255,7 @@ def _environment(data: Dataset) -> dict:
             "train": len(data.train),
             "validation": len(data.validation),
             "test": len(data.test),
+            "white": data.white,
         },
     }
 

@@ -11,10 +11,14 @@ import numpy as np
 import pytest
 
 from identmetric_cli.data import arrays
-from identmetric_cli.data.arrays import as_unit_interval, read_array, read_labelled
+from identmetric_cli.data.contents import read_contents
 from identmetric_cli.errors import InputError
 
 GRID = np.arange(6).reshape(2, 3)
+
+
+def read_array(path):
+    return read_contents(path).array
 
 
 def npy_bytes(array, **options):
@@ -209,7 +213,7 @@ def test_other_compressions_are_refused(tmp_path, method):
 def test_duplicate_members_are_refused(tmp_path):
     path = tmp_path / "a.npz"
     write_zip(path, [("x.npy", npy_bytes(GRID)), ("y.npy", npy_bytes(GRID)), ("x.npy", npy_bytes(GRID + 1))])
-    assert "holds 'x.npy' 2 times" in refusal(read_array, path, "x")
+    assert "holds 'x.npy' 2 times" in refusal(read_array, path)
 
 
 def test_archives_with_a_damaged_end_are_refused(tmp_path):
@@ -229,91 +233,12 @@ def test_member_names_are_keys_and_not_paths(tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["folder", "a.npz"]
 
 
-CHOICES = {  # names in the archive, key, name read or reason
-    "the only one": (["latents"], None, "latents"),
-    "x beside labels": (["y", "x"], None, "x"),
-    "images": (["images", "labels"], None, "images"),
-    "data": (["a", "data", "b"], None, "data"),
-    "by key": (["a", "b"], "b", "b"),
-    "several": (["a", "b"], None, "holds 'a', 'b', which does not say"),
-    "several known names": (["x", "data"], None, "holds 'x', 'data', which does not say"),
-    "unknown key": (["a", "b"], "c", "no array 'c', it holds 'a', 'b'"),
-    "none": ([], None, "holds no array"),
-}
-
-
-@pytest.mark.parametrize(("names", "key", "result"), CHOICES.values(), ids=CHOICES)
-def test_choice_of_a_member(tmp_path, names, key, result):
-    path = tmp_path / "a.npz"
-    write_zip(path, [(f"{name}.npy", npy_bytes(np.full(2, number))) for number, name in enumerate(names)])
-    if result in names:
-        assert read_array(path, key)[0] == names.index(result)
-    else:
-        assert result in refusal(read_array, path, key)
-
-
-def test_npy_has_no_keys(tmp_path):
-    np.save(tmp_path / "a.npy", GRID)
-    assert "one array without a name" in refusal(read_array, tmp_path / "a.npy", "x")
-
-
 def test_paths_that_are_not_files(tmp_path):
     os.mkfifo(tmp_path / "pipe.npy")
     assert "no such file" in refusal(read_array, tmp_path / "[/foo].npy")
     assert "a folder, where an array is wanted" in refusal(read_array, tmp_path)
     assert "not a regular file" in refusal(read_array, tmp_path / "pipe.npy")
     assert "(File name too long)" in refusal(read_array, tmp_path / ("long" * 100))
-
-
-def test_labels(tmp_path):
-    path = tmp_path / "a.npz"
-    np.savez(path, x=GRID, y=np.array([7, 8]))
-    assert read_labelled(path)[1].tolist() == ["7", "8"]
-    np.savez(path, x=GRID, labels=np.array(["cat", "dog"]))
-    items, labels = read_labelled(path)
-    np.testing.assert_array_equal(items, GRID)
-    assert labels.tolist() == ["cat", "dog"]
-    np.savez(path, x=GRID)
-    assert read_labelled(path)[1].tolist() == ["", ""]
-    np.save(tmp_path / "a.npy", GRID)
-    assert read_labelled(tmp_path / "a.npy")[1].tolist() == ["", ""]
-    np.savez(path, x=GRID, y=np.array([1, 2, 3]))
-    assert "labels of shape (3,) for 2 rows" in refusal(read_labelled, path)
-    np.savez(path, x=GRID, y=np.array(["a", "b"], object))
-    assert "values of type object" in refusal(read_labelled, path)
-
-
-UNIT = {
-    "uint8": (np.array([0, 51, 255], np.uint8), [0, 0.2, 1]),
-    "uint16": (np.array([0, 13107, 65535], np.uint16), [0, 0.2, 1]),
-    "bool": (np.array([False, True]), [0, 1]),
-    "float16": (np.array([0, 0.5, 1], np.float16), [0, 0.5, 1]),
-    "float64": (np.array([0, 0.2, 1]), [0, 0.2, 1]),
-    "one row of a table": (np.asfortranarray([[0, 0.2], [0.4, 1]]), [[0, 0.2], [0.4, 1]]),
-}
-
-
-@pytest.mark.parametrize(("array", "expected"), UNIT.values(), ids=UNIT)
-def test_unit_interval(array, expected):
-    unit = as_unit_interval(array, "a.npy")
-    np.testing.assert_array_equal(unit, np.array(expected, np.float32))
-    assert unit.dtype == np.float32
-    assert unit.flags.c_contiguous
-
-
-NOT_UNIT = {
-    "0 to 255": (np.array([0.0, 255.0]), "values from 0 to 255,"),
-    "normalised": (np.array([-1.0, 1.0]), "values from -1 to 1,"),
-    "NaN": (np.array([0.5, np.nan]), "values from nan to nan,"),
-    "int64": (np.array([0, 255]), "type int64"),
-}
-
-
-@pytest.mark.parametrize(("array", "reason"), NOT_UNIT.values(), ids=NOT_UNIT)
-def test_outside_the_unit_interval(array, reason):
-    message = refusal(as_unit_interval, array, "a.npy")
-    assert message.startswith("a.npy: ")
-    assert reason in message
 
 
 def test_any_bytes_end_in_a_typed_error(tmp_path):
@@ -329,7 +254,7 @@ def test_any_bytes_end_in_a_typed_error(tmp_path):
                 data[at] = rng.integers(0, 256)
             path.write_bytes(data)
             try:
-                read_labelled(path)
+                read_contents(path)
             except InputError as error:
                 assert str(path) in error.message
 

@@ -53,17 +53,25 @@ def test_arrays_and_folders(tmp_path, digits):
     assert len(folder.train) + len(folder.validation) + len(folder.test) == 40
 
 
-@pytest.mark.parametrize("source", ["nowhere", "torchvision:Nothing", "missing.npz"])
-def test_unusable_sources(source):
-    with pytest.raises((UsageError, InputError)):
+UNUSABLE = {
+    "nowhere": (UsageError, "is not a data source"),
+    "torchvision:Nothing": (UsageError, "is not known"),
+    "missing.npz": (InputError, "no such file"),
+    "missing.png": (InputError, "no such file or folder"),
+    "missing/images": (InputError, "no such file or folder"),
+    "missing/": (InputError, "no such file or folder"),
+    "pyproject.toml": (UsageError, "is not a data source"),
+}
+
+
+@pytest.mark.parametrize("source", UNUSABLE)
+def test_unusable_sources(source, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pyproject.toml").touch()
+    kind, message = UNUSABLE[source]
+    with pytest.raises(kind, match=message) as caught:
         load_dataset(source)
-
-
-def test_folder_needs_a_shape(tmp_path):
-    with pytest.raises(UsageError, match="image_shape"):
-        load_dataset(str(tmp_path))
-    with pytest.raises(InputError, match="no images"):
-        load_dataset(str(tmp_path), image_shape=(8, 8, 1))
+    assert caught.value.hint
 
 
 def test_too_few_items(tmp_path):

@@ -24,7 +24,7 @@ from pictures import (
 from PIL import Image
 
 from identmetric_cli.data.images import list_images, read_image, write_png
-from identmetric_cli.errors import StorageError, UsageError
+from identmetric_cli.errors import InputError, StorageError, UsageError
 
 PALETTE = "palette replaced by its colours"
 ON_BLACK = "transparency composited on black"
@@ -167,6 +167,45 @@ UNKNOWN_WHITE = {
 def test_pixels_of_unknown_white_are_refused(tmp_path, data, reason):
     (tmp_path / "a.tif").write_bytes(data)
     assert reason in refusal(tmp_path / "a.tif")
+
+
+TWELVE_BITS = np.arange(1, 50, 2, dtype=np.uint16).reshape(5, 5) * 64  # 64 to 3136
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "PNG"])
+def test_white_of_one_16_bit_image_is_what_its_set_tells(tmp_path, kind):
+    path = tmp_path / "a"
+    path.write_bytes(encoded(Image.fromarray(TWELVE_BITS), kind))
+    message = refusal(path, (5, 5, 1))
+    assert "16-bit values that end at 3136, which may be 10, 12 or 14 bits: white is not known" in message
+    for white in (4095, 65535):
+        pixels, notes = read_image(path, (5, 5, 1), white)
+        np.testing.assert_allclose(pixels[..., 0], TWELVE_BITS / white, rtol=1e-6)
+        assert notes == [DEEP]
+    with pytest.raises(InputError, match="up to 3136, where the data of this run have white at 1023"):
+        read_image(path, (5, 5, 1), 1023)
+
+
+def test_white_that_the_file_tells(tmp_path):
+    """The header of a PGM names the largest value: here 12 bits in two bytes, and 16 bits that are hardly used."""
+    for white in (4095, 65535):
+        (tmp_path / "a.pgm").write_bytes(b"P5 5 5 %d\n" % white + TWELVE_BITS.astype(">u2").tobytes())
+        pixels, notes = read_image(tmp_path / "a.pgm", (5, 5, 1))
+        np.testing.assert_allclose(pixels[..., 0], TWELVE_BITS / white, atol=1e-5)
+        assert notes == [DEEP]
+
+
+def test_refusals_name_a_way_that_keeps_the_values(tmp_path):
+    negative = Image.fromarray(np.array([[-284, 292]], np.float32))
+    for image, options, remedy in (
+        (negative, {}, "(value - lowest) / (highest - lowest) over all of them"),
+        (FRAMES[0], {"save_all": True, "append_images": FRAMES[1:]}, "all as one .npy array (n, height, width)"),
+        (Image.fromarray(TWELVE_BITS), {}, "save floats in [0, 1] in a .npy file"),
+    ):
+        (tmp_path / "a.tif").write_bytes(encoded(image, "TIFF", **options))
+        with pytest.raises(InputError) as caught:
+            read_image(tmp_path / "a.tif", (2, 2, 1))
+        assert remedy in caught.value.hint and "8-bit" not in caught.value.hint
 
 
 def test_16_bit_tiff_of_the_same_make_is_read(tmp_path):
