@@ -35,8 +35,9 @@ def read_pairs(path: Path, size: int, reporter: Reporter = SILENT) -> np.ndarray
         pair = tuple(int(match[1]) for match in found if match)
         if len(pair) != 2 or max(pair) >= size:
             raise InputError(
-                f"{path}: line {line} has {', '.join(map(repr, named)) or 'no cells'}, not two test items",
-                f"name items of the test split as 0 to {size - 1}, or test:0 to test:{size - 1}",
+                f"{path}: line {line} has {', '.join(map(repr, named)) or 'no cells'}, "
+                f"not two test items from 0 to {size - 1}",
+                "name items of the test split, as 17 or as test:17",
             )
         repeated += frozenset(pair) in pairs
         pairs.setdefault(frozenset(pair), pair)

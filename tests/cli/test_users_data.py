@@ -12,6 +12,7 @@ from identmetric_cli.cli import geodesic as command
 from identmetric_cli.data import load_dataset
 from identmetric_cli.data.images import write_png
 from identmetric_cli.report import plots
+from identmetric_cli.stages import estimate
 
 TINY = (
     '[model]\nnetwork = "mlp"\nlatent_dim = 2\ndecoders = 2\nhidden = [16]\n'
@@ -91,7 +92,7 @@ def test_images_of_other_channels_are_trained_on_and_not_drawn(program, trained,
     run, done = trained(tmp_path / "five.npz")
     assert json.loads((run / "run.json").read_text())["status"] == "finished"
     assert [path.name for path in (run / "figures").iterdir()] == ["loss_curves.png"]
-    assert done.stderr.count("images of 5 channels are not drawn") == 1
+    assert done.stderr.count("images of 5 channels are not drawn") == 1 and "left out" not in done.stderr
     found = program.json("geodesic", "test:0", "test:1", "--run", run, "-o", tmp_path / "out")
     assert set(found["files"]) == {"table", "json", "curves"}
     assert found["pairs"][0]["status"] == "converged"
@@ -239,10 +240,11 @@ def test_many_geodesics_want_a_word(program, runs, digits, tmp_path, monkeypatch
     assert "--yes" in error["hint"] and not (tmp_path / "out").exists()
     remedy = shlex.split(error["hint"].split(": ")[-1])
     assert remedy[:3] == ["identmetric", "geodesic", "--random-pairs"]
+    monkeypatch.setattr(estimate, "estimated_seconds", lambda *question: 2400.0)
     everyone = program.error("geodesic", tmp_path / "four.npy", "--runs", runs, code=2)
-    assert "6 geodesics in each of 3 runs" in everyone["message"]
+    assert "6 geodesics in each of 3 runs, about 2.0 hours on this machine" in everyone["message"]
     assert len(program.json("geodesic", tmp_path / "four.npy", "--yes", *common)["pairs"]) == 6
-    assert len(program.json("geodesic", "--random-pairs", 7, *common)["pairs"]) == 7
+    assert len(program.json("geodesic", "--random-pairs", 6, *common)["pairs"]) == 6
     assert len(program.json("geodesic", "--all-pairs", 4, *common)["pairs"]) == 6
 
 

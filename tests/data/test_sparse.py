@@ -92,6 +92,16 @@ def test_members_that_do_not_fit_each_other_are_refused(tmp_path, kind, damage):
     refusal(tmp_path / "a.npz")
 
 
+def test_entries_of_one_place_are_summed_and_their_sum_is_finite(tmp_path):
+    for value, total in ((1.5, 3.0), (3e38, None)):
+        twice = sparse.coo_array((np.float32([value, value, 1]), ([0, 0, 1], [1, 1, 0])), shape=(2, 2))
+        sparse.save_npz(tmp_path / "a.npz", twice)
+        if total:
+            assert read_contents(tmp_path / "a.npz").array.tolist() == [[0, total], [1, 0]]
+        else:
+            assert "1 of 4 values are NaN or infinite" in refusal(tmp_path / "a.npz")
+
+
 def test_the_limit_is_that_of_arrays():
     assert reader.MAX_ARRAY_BYTES == arrays.MAX_ARRAY_BYTES
 
