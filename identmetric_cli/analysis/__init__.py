@@ -4,7 +4,7 @@ Everything here takes plain arrays. A table has one row a run and one column a p
 """
 
 from identmetric_cli.analysis.agreement import intraclass_correlation, kendall_w, mean_spearman
-from identmetric_cli.analysis.comparison import MeasureSummary, summarise
+from identmetric_cli.analysis.comparison import FIXED, MeasureSummary, summarise
 from identmetric_cli.analysis.data_space import OverDataSpace, over_data_space
 from identmetric_cli.analysis.evidence import Evidence
 from identmetric_cli.analysis.fit_quality import unequal_fit
@@ -14,6 +14,7 @@ from identmetric_cli.analysis.sharing import distinct
 from identmetric_cli.analysis.variability import coefficient_of_variation, scale_normalised
 
 __all__ = [
+    "FIXED",
     "Evidence",
     "MeasureSummary",
     "OverDataSpace",

@@ -26,22 +26,18 @@ class Evidence:
     pairs_needed: int = PAIRS_NEEDED
 
     def missing(self) -> str | None:
-        """What a verdict lacks, with a remedy, or None where there is enough."""
+        """What a verdict lacks, in sentences with a remedy each, or None where there is enough."""
         lacks = []
         if self.pairs_comparable < self.pairs_needed:
             remedy = (
-                "ask for more pairs (--random-pairs, --pairs)"
+                "ask for more pairs (--random-pairs, or --pairs with a file)"
                 if self.pairs_distinct < self.pairs_needed
-                else "the column status says why; more --max-iter helps where that is the reason"
+                else "the column status says why, and more --max-iter helps where that is the reason"
             )
             lacks.append(
-                f"{self.pairs_needed} pairs are needed that converged in every run; {self.pairs_asked} asked for, "
-                f"{self.pairs_distinct} of them distinct, {self.pairs_comparable} of these converged in every run: "
-                f"{remedy}"
+                f"Pairs: {self.pairs_asked} asked for, {self.pairs_distinct} distinct, {self.pairs_comparable} converged "
+                f"in every run, {self.pairs_needed} needed; {remedy}."
             )
         if self.runs < self.runs_needed:
-            lacks.append(
-                f"{self.runs_needed} runs are needed to tell how runs vary, got {self.runs}: "
-                "train more seeds (--seeds)"
-            )
-        return "; ".join(lacks) or None
+            lacks.append(f"Runs: {self.runs}, {self.runs_needed} needed; train more seeds (--seeds 0-4).")
+        return " ".join(lacks) or None
