@@ -2,8 +2,8 @@
 
 A distance of run r and pair p is m_p (1 + s h_p z_rp) (1 + f w_r). Its size m_p and the size of its noise h_p come
 from effects of both items, z has a share from items of the run and one of the pair alone, and w is a factor of the
-run on all its distances. The ratio wanted is one of population CVs, sqrt(s^2 h_p^2 + f^2 (1 + s^2 h_p^2)), in the mean
-over pairs of any items. In brackets: the upper end of the interval over the lower one, in the median.
+run on all its distances. The ratio wanted is one of population CVs, sqrt(s^2 h_p^2 + f^2 (1 + s^2 h_p^2)), in the
+mean over pairs of any items. In brackets: the upper end of the interval over the lower one, in the median.
 
     python benchmarks/coverage.py --trials 1000
 """

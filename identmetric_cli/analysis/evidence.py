@@ -35,8 +35,8 @@ class Evidence:
                 else "the column status says why, and more --max-iter helps where that is the reason"
             )
             lacks.append(
-                f"Pairs: {self.pairs_asked} asked for, {self.pairs_distinct} distinct, {self.pairs_comparable} converged "
-                f"in every run, {self.pairs_needed} needed; {remedy}."
+                f"Pairs: {self.pairs_asked} asked for, {self.pairs_distinct} distinct, {self.pairs_comparable} "
+                f"converged in every run, {self.pairs_needed} needed; {remedy}."
             )
         if self.runs < self.runs_needed:
             lacks.append(f"Runs: {self.runs}, {self.runs_needed} needed; train more seeds (--seeds 0-4).")
