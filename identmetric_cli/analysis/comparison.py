@@ -1,7 +1,10 @@
 """Which measure survives retraining best: one row of numbers for every measure.
 
-The headline is the coefficient of variation over runs and its paired difference to a baseline, the Euclidean
-distance between latent codes. A CV alone can be gamed. If every run adds about the same constant c to all
+The verdict is the ratio of the mean coefficient of variation over runs to that of a baseline, the Euclidean
+distance between latent codes: steadier where its interval over runs and items is below 1, less steady where it
+is above, else open. Paired tests over the pairs stand beside it; they are optimistic, as all pairs share the runs.
+
+A CV alone can be gamed. If every run adds about the same constant c to all
 lengths,
 
     CV(length + c) = s / (mean + c),
@@ -11,24 +14,29 @@ has a tiny CV even if every run ranks the pairs differently. Hence intraclass co
 Kendall's W stand beside it in every row: they ask whether the runs agree on how the pairs *differ*, and a
 constant does not move them.
 
-Throughout, None is a number that is undefined.
+A measure that no model can change has a CV of 0 by construction: no merit, so it gets neither ratio nor tests nor
+agreement. Throughout, None is a number that is undefined, or one that there are too few pairs for.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 
 from identmetric_cli.analysis.agreement import intraclass_correlation, kendall_w, mean_spearman
-from identmetric_cli.analysis.paired import SAME, paired_test
+from identmetric_cli.analysis.evidence import PAIRS_NEEDED
+from identmetric_cli.analysis.paired import paired_test
+from identmetric_cli.analysis.ratio import SAME, Dispersion, dispersion_ratio, ratio_interval
 from identmetric_cli.analysis.variability import as_table, coefficient_of_variation, standard_deviation
 
 FEW_RUNS = 5
 PAIRED = ("difference", "difference_se", "t", "df", "p_less", "wilcoxon_p", "effect", "ci95")
+FIXED = "the same in every run by construction: its variation of 0 and its agreement are no merit"
+DISPERSIONS: dict[str, Dispersion] = {"cv": coefficient_of_variation, "sd": standard_deviation}
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,10 @@ class MeasureSummary:
     """25 % and 75 % quantiles of the CV over pairs"""
     cv_ratio: float | None
     """mean dispersion divided by the baseline's, over the pairs that both have"""
+    cv_ratio_ci95: tuple[float, float] | None
+    """its interval over runs and items (see `analysis.ratio`)"""
+    verdict: Literal["steadier", "less steady", "open"] | None
+    """where that interval lies: below 1, above 1, or on both sides"""
     difference: float | None
     """mean of dispersion - baseline's; this and the next seven fields are those of `PairedTest`"""
     difference_se: float | None
@@ -83,11 +95,12 @@ def summarise(
 ) -> list[MeasureSummary]:
     """One row for each measure, a (runs, pairs) table, in the order given.
 
-    `endpoints`, (pairs, 2), names the data points of the baseline's pairs; the interval of the difference is
-    then one over points (see `analysis.paired`). `dispersion` "sd" compares standard deviations, for angles and
-    curvatures, whose CVs say nothing. A measure with another number of columns is summarised without the paired
-    fields. ValueError for fewer than two runs, a baseline that is
-    not among the measures, or tables with different numbers of runs.
+    `endpoints`, (pairs, items), names the items of the baseline's pairs or triples: intervals then allow for units
+    that share items, that of the ratio for both, that of the difference for pairs. `dispersion` "sd" compares
+    standard deviations, for angles and curvatures, whose CVs say nothing. A measure with another number of columns is
+    summarised without the paired fields, and with fewer than `PAIRS_NEEDED` pairs these are but the difference.
+    ValueError for fewer than two runs, a baseline that is not among the measures, or tables with different numbers
+    of runs.
     """
     if baseline not in measures:
         raise ValueError(f"the baseline {baseline!r} is not among the measures {sorted(measures)}")
@@ -96,12 +109,8 @@ def summarise(
     if len(set(runs.values())) > 1:
         raise ValueError(f"all measures need the same runs; got these numbers of runs: {runs}")
 
-    spread_of = coefficient_of_variation if dispersion == "cv" else standard_deviation
-    reference = spread_of(tables[baseline])
     return [
-        _summary(
-            name, table, spread_of(table), reference, endpoints, dispersion, is_baseline=name == baseline, seed=seed
-        )
+        _summary(name, table, tables[baseline], endpoints, dispersion, is_baseline=name == baseline, seed=seed)
         for name, table in tables.items()
     ]
 
@@ -109,41 +118,42 @@ def summarise(
 def _summary(
     name: str,
     table: Float[np.ndarray, "runs pairs"],
-    spread: Float[np.ndarray, " pairs"],
-    reference: Float[np.ndarray, " reference"],
+    baseline: Float[np.ndarray, "runs reference"],
     endpoints: ArrayLike | None,
-    dispersion: str,
+    dispersion: Literal["cv", "sd"],
     *,
     is_baseline: bool,
     seed: int,
 ) -> MeasureSummary:
+    spread, reference = DISPERSIONS[dispersion](table), DISPERSIONS[dispersion](baseline)
     complete = np.isfinite(table).all(axis=0)
     used = table[:, complete]
     known = spread[np.isfinite(spread)] if dispersion == "cv" else np.zeros(0)
+    fixed = _is_fixed(spread)
+    if fixed:
+        spread, known = 0 * spread, 0 * known
     comparable = spread.shape == reference.shape
-    caveats = _caveats(table, complete, spread, dispersion)
+    caveats = [FIXED] if fixed else _caveats(table, complete, dispersion)
     if not comparable:
         caveats.append(f"{len(spread)} columns against the baseline's {len(reference)}: not paired with it")
 
-    paired = dict.fromkeys(PAIRED)
-    if comparable and not is_baseline:
-        test = paired_test(spread, reference, endpoints=endpoints, seed=seed)
-        paired = {key: getattr(test, key) for key in PAIRED}
-
-    icc_a1, icc_c1 = intraclass_correlation(used)
+    compared = {}
+    if comparable and not is_baseline and not fixed and not _is_fixed(reference):
+        compared = _compared(table, baseline, spread, reference, endpoints, dispersion, seed)
     numbers = {
         "mean": _mean(used),
         "mean_sd": _mean(standard_deviation(used)),
         "mean_cv": _mean(known),
         "median_cv": float(np.median(known)) if known.size else None,
         "iqr_cv": tuple(np.quantile(known, [0.25, 0.75]).tolist()) if known.size else None,
-        "cv_ratio": _cv_ratio(spread, reference),
-        "icc_a1": icc_a1,
-        "icc_c1": icc_c1,
-        "spearman": mean_spearman(used),
-        "kendall_w": kendall_w(used),
-        **paired,
+        "cv_ratio": None if fixed else dispersion_ratio(spread, reference),
+        **dict.fromkeys(("cv_ratio_ci95", "verdict", *PAIRED)),
+        **compared,
+        **dict.fromkeys(("icc_a1", "icc_c1", "spearman", "kendall_w")),
     }
+    if not fixed:
+        numbers["icc_a1"], numbers["icc_c1"] = intraclass_correlation(used)
+        numbers["spearman"], numbers["kendall_w"] = mean_spearman(used), kendall_w(used)
     return MeasureSummary(
         name=name,
         pairs=used.shape[1],
@@ -154,20 +164,38 @@ def _summary(
     )
 
 
-def _cv_ratio(cv: Float[np.ndarray, " pairs"], reference: Float[np.ndarray, " reference"]) -> float | None:
-    if cv.shape == reference.shape:
-        both = np.isfinite(cv) & np.isfinite(reference)
-        cv, reference = cv[both], reference[both]
-    mean, baseline = (_mean(values[np.isfinite(values)]) for values in (cv, reference))
-    if mean is None or baseline is None or abs(baseline) < SAME:
+def _compared(
+    table: Float[np.ndarray, "runs pairs"],
+    baseline: Float[np.ndarray, "runs pairs"],
+    spread: Float[np.ndarray, " pairs"],
+    reference: Float[np.ndarray, " pairs"],
+    endpoints: ArrayLike | None,
+    dispersion: Literal["cv", "sd"],
+    seed: int,
+) -> dict[str, Any]:
+    """The fields that set a measure against the baseline; of fewer pairs than bear a test, the difference alone."""
+    in_pairs = endpoints is not None and np.shape(endpoints)[1:] == (2,)
+    test = paired_test(spread, reference, endpoints=endpoints if in_pairs else None, seed=seed)
+    if test.pairs < PAIRS_NEEDED:
+        return {"difference": test.difference}
+    interval = ratio_interval(table, baseline, DISPERSIONS[dispersion], endpoints)
+    return {**{key: getattr(test, key) for key in PAIRED}, "cv_ratio_ci95": interval, "verdict": _verdict(*interval)}
+
+
+def _verdict(low: float, high: float) -> str | None:
+    if math.isnan(low):
         return None
-    return mean / baseline
+    return "steadier" if high < 1 else "less steady" if low > 1 else "open"
+
+
+def _is_fixed(spread: Float[np.ndarray, " pairs"]) -> bool:
+    known = spread[np.isfinite(spread)]
+    return bool(known.size) and bool(np.all(np.abs(known) < SAME))
 
 
 def _caveats(
     table: Float[np.ndarray, "runs pairs"],
     complete: Bool[np.ndarray, " pairs"],
-    spread: Float[np.ndarray, " pairs"],
     dispersion: str,
 ) -> list[str]:
     """What a reader should know before trusting the row, in plain words."""
@@ -191,11 +219,6 @@ def _caveats(
         caveats.append(
             f"mean near 0 in {near_zero.sum()} of {near_zero.size} pairs (not one standard deviation above "
             "it): their CV is large, negative or undefined, and distorts the mean CV"
-        )
-    known = spread[np.isfinite(spread)]
-    if known.size and np.all(np.abs(known) < SAME):
-        caveats.append(
-            f"the same in every run: it does not depend on the model, and its {dispersion.upper()} of 0 is no merit"
         )
     return caveats
 

@@ -11,6 +11,8 @@ large test set gaps become certain long before they matter. That 1 % is a conven
 data has no natural zero, and near 0 the first condition decides alone.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -18,11 +20,14 @@ SIGMAS = 3.0
 RELATIVE = 0.01
 
 
-def unequal_fit(test_elbos: ArrayLike, standard_errors: ArrayLike | None = None) -> str | None:
+def unequal_fit(
+    test_elbos: ArrayLike, standard_errors: ArrayLike | None = None, names: Sequence[str] | None = None
+) -> str | None:
     """A warning if the runs' test ELBOs, (runs,), differ notably or are not finite; None if they are alike.
 
     `standard_errors`, (runs,), are those of each mean over test images, NaN where unknown; without them only
-    the 1 % counts. The warning names runs by their index. ValueError where the shapes do not fit.
+    the 1 % counts. `names`, one a run, are what the warning calls them; without it, "run 0" and so on.
+    ValueError where the shapes do not fit.
     """
     elbos = np.asarray(test_elbos, dtype=np.float64)
     errors = np.zeros_like(elbos)
@@ -30,10 +35,11 @@ def unequal_fit(test_elbos: ArrayLike, standard_errors: ArrayLike | None = None)
         errors = np.nan_to_num(np.asarray(standard_errors, dtype=np.float64))
     if elbos.ndim != 1 or errors.shape != elbos.shape:
         raise ValueError(f"one ELBO and one error a run, both (runs,); got {elbos.shape} and {errors.shape}")
+    names = [f"run {i}" for i in range(len(elbos))] if names is None else names
     broken = np.flatnonzero(~np.isfinite(elbos))
     if broken.size:
-        names = ", ".join(map(str, broken))
-        return f"unequal fit: no finite test ELBO from run {names}; leave it out or train it again"
+        those = ", ".join(names[i] for i in broken)
+        return f"unequal fit: no finite test ELBO from {those}; leave out or train again"
     if elbos.size < 2:
         return None
 
@@ -43,6 +49,6 @@ def unequal_fit(test_elbos: ArrayLike, standard_errors: ArrayLike | None = None)
     if gap <= max(noise, RELATIVE * np.median(np.abs(elbos))):
         return None
     return (
-        f"unequal fit: test ELBO {elbos[worst]:.6g} in run {worst}, {elbos[best]:.6g} in run {best}; "
+        f"unequal fit: test ELBO {elbos[worst]:.6g} in {names[worst]}, {elbos[best]:.6g} in {names[best]}; "
         "only runs that fit equally well are expected to agree: train the worse one longer or leave it out"
     )

@@ -10,17 +10,12 @@ instead of pairs: a draw that holds point i m_i times gives the pair (i, j) the 
 drawn a new set of points and looked at the pairs between them (Snijders and Borgatti 1999; Davezies,
 D'Haultfoeuille and Guyonvarch 2021). A pair's weight then varies with both of its points, which for pairs
 that share nothing triples the variance. So the draws are scaled about the mean until their variance is the
-dyadic cluster-robust one (Fafchamps and Gubert 2007; Aronow, Samii and Assenova 2015),
-
-    V = n / (n - 2) / P^2 (sum_p e_p^2 + sum over p != q with a common point of e_p e_q),
-
-where e_p is a pair's distance from the mean, P the number of pairs and n that of points; the second sum
-counts as 0 where it is negative. Pairs without a common point thus get the interval of the ordinary bootstrap
+cluster-robust one of `sharing`. Pairs without a common point thus get the interval of the ordinary bootstrap
 over pairs, and pairs with common points, as a rule, a wider one. With fewer than some twenty points it is
 still somewhat too narrow.
 
-Every statement is about the runs at hand. All pairs share those runs, and no resampling of pairs or points
-shows what other seeds would have given.
+Every statement is about the runs at hand, and so none is a verdict: all pairs share those runs, and no resampling
+of pairs or points shows what other seeds would have given. `ratio` has the interval over runs and items.
 """
 
 from typing import NamedTuple
@@ -30,8 +25,8 @@ from jaxtyping import Float, Int, Num
 from numpy.typing import ArrayLike
 from scipy import sparse, stats
 
-SAME = 1e-12
-"""Coefficients of variation closer than this are equal: the rest is rounding."""
+from identmetric_cli.analysis.ratio import SAME
+from identmetric_cli.analysis.sharing import as_members, item_numbers, sharing_variance
 
 
 class PairedTest(NamedTuple):
@@ -76,7 +71,7 @@ def paired_test(
         raise ValueError(f"paired values have one shape, (pairs,); got {cv.shape} and {baseline_cv.shape}")
     used = np.isfinite(cv) & np.isfinite(baseline_cv)
     if endpoints is not None:
-        endpoints = _as_endpoints(endpoints, len(cv))[used]
+        endpoints = as_members(endpoints, len(cv), of=2)[used]
 
     difference = cv[used] - baseline_cv[used]
     difference[np.abs(difference) < SAME] = 0.0
@@ -119,7 +114,7 @@ def bootstrap_interval(
         raise ValueError(f"values have the shape (pairs,); got {values.shape}")
     rng = np.random.default_rng(seed)
     if endpoints is not None:
-        endpoints = _as_endpoints(endpoints, len(values))
+        endpoints = as_members(endpoints, len(values), of=2)
     if len(values) < 2:
         return np.nan, np.nan
     if endpoints is None:
@@ -140,13 +135,13 @@ def _means_over_points(
     resamples: int,
     rng: np.random.Generator,
 ) -> Float[np.ndarray, " draws"]:
-    points, index = np.unique(endpoints, return_inverse=True)
-    index = index.reshape(-1, 2)
+    index = item_numbers(endpoints)
     first, second = index.T
-    multiplicity = _multiplicities(rng, len(points), resamples)
+    points = int(index.max()) + 1
+    multiplicity = _multiplicities(rng, points, resamples)
 
     def weighted_sum(of_pairs: np.ndarray) -> np.ndarray:
-        matrix = sparse.csr_array((of_pairs, (first, second)), shape=(len(points), len(points)))
+        matrix = sparse.csr_array((of_pairs, (first, second)), shape=(points, points))
         return np.sum((multiplicity @ matrix) * multiplicity, axis=1)
 
     weight = weighted_sum(np.ones_like(values))
@@ -159,19 +154,9 @@ def _scale_of_draws(values: Float[np.ndarray, " pairs"], index: Int[np.ndarray, 
     """sqrt(V / V_drawn), where V_drawn has 3 e_p^2 in the place of V's e_p^2, and no n / (n - 2)."""
     error = values - values.mean()
     of_points = np.bincount(index.ravel(), np.repeat(error, 2))
-    own, shared = error @ error, of_points @ of_points
-    if own == 0:
-        return 1.0
-    robust = max(shared - own, own) * len(of_points) / max(len(of_points) - 2, 1)
-    return float(np.sqrt(robust / (shared + own)))
+    drawn = of_points @ of_points + error @ error
+    return float(np.sqrt(sharing_variance(error, index) / drawn)) if error.any() else 1.0
 
 
 def _multiplicities(rng: np.random.Generator, items: int, resamples: int) -> Float[np.ndarray, "draws items"]:
     return rng.multinomial(items, np.full(items, 1 / items), size=resamples).astype(np.float64)
-
-
-def _as_endpoints(endpoints: ArrayLike, pairs: int) -> Num[np.ndarray, "pairs 2"]:
-    endpoints = np.asarray(endpoints)
-    if endpoints.shape != (pairs, 2):
-        raise ValueError(f"endpoints of {pairs} pairs have the shape ({pairs}, 2); got {endpoints.shape}")
-    return endpoints

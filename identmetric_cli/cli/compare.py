@@ -78,32 +78,34 @@ def command(
 
 def show(console: Console, result) -> None:
     """The table of measures, the runs, and where the report is."""
-    from identmetric_cli.report.html import ON_TRIPLES, headline
-    from identmetric_cli.report.tables import gauge_sentence, number
+    from identmetric_cli.report.html import ON_TRIPLES
+    from identmetric_cli.report.tables import gauge_sentence, interval, number, over_sentence, plural
 
-    by_name = {measure["name"]: measure for measure in result.measures}
     rows = [
         [
             measure["label"],
             number(measure["mean"]),
             number(measure["mean_cv"]),
             number(measure["cv_ratio"]),
-            number(measure["t"]),
-            number(measure["p_less"], 2),
+            interval(measure["cv_ratio_ci95"]),
             number(measure["icc_a1"]),
             number(measure["spearman"]),
         ]
         for measure in result.measures
         if measure["name"] not in ON_TRIPLES
     ]
-    columns = ["measure", "mean", "mean CV", "ratio", "t", "p less", "ICC(A,1)", "Spearman"]
+    columns = ["measure", "mean", "mean CV", "ratio", "95 % interval", "ICC(A,1)", "Spearman"]
     console.print(
         Text(
-            f"{len(result.runs)} runs, {result.pairs} pairs, {result.estimator} metric, {result.nodes} segments, "
-            f"{result.dtype}{', refined ends' if result.refine_endpoints else ''}"
+            f"{plural(len(result.runs), 'run')}, {plural(result.pairs, 'pair')}, {result.estimator} metric, "
+            f"{result.nodes} segments, {result.dtype}{', refined ends' if result.refine_endpoints else ''}"
         )
     )
     console.print(table(columns, rows))
+    console.print(
+        Text("ratio: to latent Euclid; data space: the same in every run by construction, so its CV of 0 is no merit")
+    )
+    console.print(Text(over_sentence(result.over_data_space)))
     rows = [
         [
             measure["label"],
@@ -111,8 +113,7 @@ def show(console: Console, result) -> None:
             number(measure["mean"]),
             number(measure["mean_sd"]),
             number(measure["cv_ratio"]) if measure["name"] != "curvature" else "–",
-            number(measure["t"]),
-            number(measure["p_less"], 2),
+            interval(measure["cv_ratio_ci95"]),
             number(measure["icc_a1"]),
             number(measure["spearman"]),
         ]
@@ -121,8 +122,8 @@ def show(console: Console, result) -> None:
     ]
     if rows:
         console.print()
-        console.print(Text(f"{result.triples} triples; the ratio is to the latent one"))
-        columns = ["measure", "unit", "mean", "mean SD", "ratio", "t", "p less", "ICC(A,1)", "Spearman"]
+        console.print(Text(f"{plural(result.triples, 'triple')}; the ratio is to the latent one"))
+        columns = ["measure", "unit", "mean", "mean SD", "ratio", "95 % interval", "ICC(A,1)", "Spearman"]
         console.print(table(columns, rows))
     console.print()
     runs = [
@@ -131,7 +132,7 @@ def show(console: Console, result) -> None:
     ]
     console.print(table(["run", "test ELBO", "SE", "test MSE"], runs))
     console.print()
-    console.print(Text(headline(by_name["geodesic_length"], by_name["euclidean_latent"], len(result.runs))))
+    console.print(Text(result.headline))
     if result.gauge:
         console.print(Text(gauge_sentence(result.gauge)))
     console.print(Text(f"report  {result.files['report']}"))

@@ -177,7 +177,7 @@ def _show(console: Console, result) -> None:
 
 
 def _show_runs(console: Console, result) -> None:
-    from identmetric_cli.report.tables import number
+    from identmetric_cli.report.tables import interval, number
 
     first = result.runs[0]
     console.print(
@@ -202,11 +202,18 @@ def _show_runs(console: Console, result) -> None:
         console.print(table(["at", "between", "angle (degrees)", "SD", "area spanned", "SD"], rows))
     if len(result.pairs) > 2:
         rows = [
-            [each["label"], *(number(each[key]) for key in ("mean_cv", "icc_a1", "icc_c1", "spearman"))]
+            [
+                each["label"],
+                *(number(each[key]) for key in ("mean_cv", "cv_ratio")),
+                interval(each["cv_ratio_ci95"]),
+                *(number(each[key]) for key in ("icc_a1", "icc_c1", "spearman")),
+            ]
             for each in result.measures
         ]
         console.print()
-        console.print(table(["measure", "mean CV", "ICC(A,1)", "ICC(C,1)", "Spearman"], rows))
+        columns = ["measure", "mean CV", "ratio", "95 % interval", "ICC(A,1)", "ICC(C,1)", "Spearman"]
+        console.print(table(columns, rows))
+        console.print(Text(result.headline))
     console.print()
     for name, path in result.files.items():
         console.print(Text(f"{name:7} {path}"))

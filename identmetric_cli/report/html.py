@@ -9,7 +9,7 @@ import jinja2
 from PIL import Image
 
 from identmetric_cli.files import write_text
-from identmetric_cli.report.tables import gauge_sentence, number
+from identmetric_cli.report.tables import gauge_sentence, interval, number
 
 FIGURES = {
     "cv_histograms": (
@@ -51,7 +51,7 @@ _ENVIRONMENT = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_ENVIRONMENT.filters |= {"number": number, "gauge_sentence": gauge_sentence}
+_ENVIRONMENT.filters |= {"number": number, "interval": interval, "gauge_sentence": gauge_sentence}
 
 
 def write(result: dict[str, Any], provenance: dict[str, str], path: Path) -> None:
@@ -66,30 +66,13 @@ def write(result: dict[str, Any], provenance: dict[str, str], path: Path) -> Non
         for name, (title, caption) in FIGURES.items()
         if name in result["files"]
     ]
-    by_name = {measure["name"]: measure for measure in result["measures"]}
     text = _ENVIRONMENT.get_template("report.html.jinja").render(
         **result,
-        headline=headline(by_name["geodesic_length"], by_name["euclidean_latent"], len(result["runs"])),
         figures=figures,
         on_triples=ON_TRIPLES,
         provenance=provenance,
     )
     write_text(path, text)
-
-
-def headline(geodesic: dict[str, Any], latent: dict[str, Any], runs: int) -> str:
-    """One sentence that says what the comparison found, and no more."""
-    if geodesic["mean_cv"] is None or latent["mean_cv"] is None or geodesic["p_less"] is None:
-        return "Too few geodesics converged to say whether they vary less than latent Euclidean distances."
-    found = (
-        f"Over {runs} runs, geodesic lengths vary by {100 * geodesic['mean_cv']:.1f} % on average and "
-        f"latent Euclidean distances by {100 * latent['mean_cv']:.1f} %"
-    )
-    if geodesic["p_less"] < 0.05:
-        return f"{found}: geodesic lengths are the steadier relation."
-    if geodesic["p_less"] > 0.95:
-        return f"{found}: on these runs, geodesic lengths are not the steadier relation."
-    return f"{found}: these pairs do not tell which is steadier."
 
 
 def _embedded(path: Path) -> str:

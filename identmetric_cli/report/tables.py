@@ -14,6 +14,9 @@ from identmetric_cli.geometry.refine import RTOL
 
 Row = dict[str, Any]
 COARSE = 0.01
+ROUNDING = 10
+"""Singular values are roots of eigenvalues of a metric: they round at the root of the precision, and some."""
+IDLE = "latent distances, areas and curvature along directions that change nothing are not relations of the data"
 
 
 def pair_rows(
@@ -99,7 +102,7 @@ def count_statuses(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def caveats(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What to say of rows that did not converge, and of those that did on coarse curves or between restless ends."""
+    """What to say of rows that did not converge, and of what the others show of curves, ends, gaps and latents."""
     failed = [row for row in rows if row["status"] != "converged"]
     known = [row for row in rows if row["status"] == "converged"]
     said = []
@@ -121,7 +124,27 @@ def caveats(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             f"{len(restless)} of {len(rows)} pairs have an end that did not come to rest (column end_gain): where "
             "decoders hardly depend on their latents, ends are not defined; try --no-refine-endpoints"
         )
+    crossing = [row for row in known if row["crosses_gap"]]
+    if crossing:
+        said.append(
+            f"{len(crossing)} of {len(rows)} curves pass where the decoders disagree more than at any training item "
+            "(column crosses_gap): there the data say little about their lengths"
+        )
+    idle = [row for row in known if _has_idle_direction(row)]
+    if idle:
+        said.append(
+            f"{len(idle)} of {len(rows)} curves meet a latent direction that changes nothing (column "
+            f"smallest_singular_value): {IDLE}; train with a smaller model.latent_dim"
+        )
     return said
+
+
+def _has_idle_direction(row: Mapping[str, Any]) -> bool:
+    """The smallest stretch of a latent direction is rounding, against what a latent unit moves the data by here."""
+    least, latent = row["smallest_singular_value"], row["euclidean_latent"]
+    if least is None or not latent:
+        return False
+    return least * latent <= ROUNDING * np.sqrt(np.finfo(row["dtype"]).eps) * row["length"]
 
 
 def gauge_sentence(gauge: Mapping[str, Any]) -> str:
@@ -133,6 +156,26 @@ def gauge_sentence(gauge: Mapping[str, Any]) -> str:
         f"largest relative changes are: {', '.join(parts)}; of latent Euclidean distance "
         f"{number(gauge['euclidean_latent'], 2)}."
     )
+
+
+def over_sentence(over: Mapping[str, Any]) -> str:
+    """What lengths have over plain distances, in one line."""
+    ratio = over["length_over_chord"]
+    return (
+        f"{plural(over['pairs'], 'pair')}: median length / chord {'–' if ratio is None else f'{ratio:.3f}'}, rank "
+        f"correlation of lengths with data space {number(over['spearman_ambient'])}, with decoded ends "
+        f"{number(over['spearman_decoded'])}"
+    )
+
+
+def plural(count: int, noun: str) -> str:
+    """How many there are of something."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def interval(ends: Sequence[float] | None) -> str:
+    """An interval for people; a dash for none."""
+    return "–" if ends is None else f"{number(ends[0])} to {number(ends[1])}"
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -8,18 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from identmetric_cli.analysis import coefficient_of_variation, summarise
+from identmetric_cli.analysis import coefficient_of_variation
 from identmetric_cli.analysis.variability import standard_deviation
 from identmetric_cli.config import Geodesic
+from identmetric_cli.errors import InputError
 from identmetric_cli.files import write_text
 from identmetric_cli.report.tables import plain, to_csv
 from identmetric_cli.runs import Run
-from identmetric_cli.stages.compare import LABELS, check_comparable, describe, warnings_of
+from identmetric_cli.stages.agreement import agree, table_of
+from identmetric_cli.stages.assemble import load_run_data
+from identmetric_cli.stages.compare import check_comparable, describe
 from identmetric_cli.stages.geodesic import SCHEMA_VERSION, geodesic
 from identmetric_cli.stages.inputs import Inputs
 from identmetric_cli.stages.reporter import SILENT, Reporter
-
-MEASURES = {"geodesic_length": "length", "euclidean_latent": "euclidean_latent", "euclidean_decoded": "chord"}
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,9 @@ class AcrossRuns:
     angles: list[dict[str, Any]]
     volumes: list[dict[str, Any]]
     measures: list[dict[str, Any]]
+    evidence: dict[str, int]
+    over_data_space: dict[str, Any]
+    headline: str
     warnings: list[str]
     files: dict[str, str]
 
@@ -60,34 +64,34 @@ def geodesic_across(
         geodesic(run, inputs, pairs, settings, output=output / run.name, vertices=vertices, reporter=reporter)
         for run in runs
     ]
-    tables = {name: _table([result.pairs for result in results], key) for name, key in MEASURES.items()}
-    lengths, latents = (_over_runs(tables[name]) for name in ("geodesic_length", "euclidean_latent"))
+    of_runs = [result.pairs for result in results]
+    lengths, latents = (_over_runs(table_of(of_runs, column)) for column in ("length", "euclidean_latent"))
     rows = [
         {"a": row["a"], "b": row["b"], **length, "latent_cv": latent["cv"]}
         for row, length, latent in zip(results[0].pairs, lengths, latents, strict=True)
     ]
-    summaries = summarise(tables, endpoints=pairs)
+    test = _test_items(runs[0])
+    agreement = agree([describe(run, test) for run in runs], of_runs, pairs)
     files = {"table": str(output / "agreement.csv"), "json": str(output / "agreement.json")}
     found = AcrossRuns(
-        SCHEMA_VERSION,
-        [result.as_dict() for result in results],
-        rows,
-        _at_vertices([result.angles for result in results], "between", "degrees"),
-        _at_vertices([result.volumes for result in results], "spanned_by", "volume"),
-        [{"label": LABELS[each.name], **each.as_dict()} for each in summaries],
-        warnings_of([describe(run) for run in runs], [row for each in results for row in each.pairs], summaries),
-        files,
+        schema_version=SCHEMA_VERSION,
+        runs=[result.as_dict() for result in results],
+        pairs=rows,
+        angles=_at_vertices([result.angles for result in results], "between", "degrees"),
+        volumes=_at_vertices([result.volumes for result in results], "spanned_by", "volume"),
+        **agreement.fields(),
+        files=files,
     )
     write_text(output / "agreement.csv", to_csv(rows))
     write_text(output / "agreement.json", json.dumps(found.as_dict(), indent=2, allow_nan=False) + "\n")
     return found
 
 
-def _table(runs: Sequence[Sequence[dict[str, Any]]], key: str) -> np.ndarray:
-    """Values of converged rows, (runs, pairs); not a number elsewhere."""
-    return np.array(
-        [[row[key] if row["status"] == "converged" else np.nan for row in rows] for rows in runs], np.float64
-    )
+def _test_items(run: Run) -> np.ndarray | None:
+    try:
+        return load_run_data(run).test.items
+    except InputError:
+        return None
 
 
 def _over_runs(table: np.ndarray) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Which relations survive retraining: the same test pairs through every run, and the statistics of what they say."""
 
 import json
+import math
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ import jax
 import numpy as np
 
 from identmetric_cli import __version__
-from identmetric_cli.analysis import MeasureSummary, scale_normalised, summarise, unequal_fit
+from identmetric_cli.analysis import MeasureSummary, distinct, summarise
 from identmetric_cli.config import Geodesic
 from identmetric_cli.data import Split
 from identmetric_cli.errors import InputError
@@ -24,27 +25,18 @@ from identmetric_cli.geometry.maps import latent_map
 from identmetric_cli.models import as_decoders
 from identmetric_cli.models.encode import encode as encode_items
 from identmetric_cli.report import html, plots
-from identmetric_cli.report.tables import caveats, count_statuses, pair_rows, to_csv
+from identmetric_cli.report.tables import count_statuses, pair_rows, to_csv
 from identmetric_cli.runs import Run
+from identmetric_cli.stages.agreement import LABELS, agree
 from identmetric_cli.stages.assemble import load_model, load_run_data
 from identmetric_cli.stages.figures import drawn, pictured
 from identmetric_cli.stages.geodesic import draw, gauge_check, require_metric
+from identmetric_cli.stages.latents import dead_latents
 from identmetric_cli.stages.pairs import Solved, solve_and_keep
 from identmetric_cli.stages.reporter import SILENT, Advance, Reporter
 from identmetric_cli.stages.triples import Triples, draw_thirds, solve_triples
 
 SCHEMA_VERSION = 1
-LABELS = {
-    "geodesic_length": "geodesic length",
-    "euclidean_latent": "latent Euclid",
-    "euclidean_latent_scaled": "latent Euclid, scaled",
-    "euclidean_decoded": "decoded ends",
-    "angle": "angle",
-    "angle_latent": "latent angle",
-    "volume": "area",
-    "volume_latent": "latent area",
-    "curvature": "sectional curvature",
-}
 BASELINES = {"angle": "sd", "volume": "cv", "curvature": "sd"}
 """How the measures on triples are dispersed; each but curvature has a latent one beside it."""
 MAP_POINTS = 1000
@@ -70,6 +62,9 @@ class CompareResult:
     statuses: dict[str, int]
     warnings: list[str]
     measures: list[dict[str, Any]]
+    evidence: dict[str, int]
+    over_data_space: dict[str, Any]
+    headline: str
     files: dict[str, str]
 
     def as_dict(self) -> dict[str, Any]:
@@ -94,7 +89,7 @@ def compare(
     `pairs_of(size)` gives the pairs, (pairs, 2), for a test split of `size` items; the first `triples` of them get a
     third item, for angles, areas and curvatures at the first. `gauge` checks on the first run that geometry does not
     depend on coordinates. Raises InputError for fewer
-    than two runs, or runs that were trained on different data.
+    than two runs, runs that were trained on different data, or no pair of different items.
     """
     began = time.perf_counter()
     check_comparable(runs)
@@ -102,6 +97,9 @@ def compare(
         require_metric(settings)
     data = load_run_data(runs[0])
     pairs = pairs_of(len(data.test))
+    counted = distinct(pairs)
+    if not counted.any():
+        raise InputError("no pair has two different items", "name pairs of different test items")
     names = [f"test:{i}" for i in range(len(data.test))]
     triples = min(triples, len(pairs)) if len(data.test) > 2 and Estimator(settings.estimator).is_metric else 0
     thirds = draw_thirds(pairs, len(data.test), triples, pair_seed or 0)
@@ -119,22 +117,26 @@ def compare(
             with reporter.task(f"{title}: {triples} triples") as advance:
                 found = solve_triples(run, items, corners, settings, solved[-1], **common, progress=_told(advance))
                 cornered.append(found)
-    rows = [
-        {"run": run.name, **row, **_official(row)}
+    rows_of_runs = [
+        [
+            {"run": run.name, **row, **_official(row)}
+            for row in pair_rows(each.table, local, shown, settings, each.end_gain, items)
+        ]
         for run, each in zip(runs, solved, strict=True)
-        for row in pair_rows(each.table, local, shown, settings, each.end_gain, items)
     ]
-    on_pairs = summarise(_measures(solved), endpoints=pairs)
-    summaries = on_pairs + _summarise_triples(cornered)
-    described = [describe(run) for run in runs]
-    warnings = warnings_of(described, rows, summaries)
-    files = _write_tables(rows, on_pairs, pairs, names, output)
+    rows = [row for each in rows_of_runs for row in each]
+    on_triples = _summarise_triples(cornered, corners, counted[:triples])
+    described = [describe(run, data.test.items) for run in runs]
+    agreement = agree(described, rows_of_runs, pairs, on_triples)
+    files = _write_tables(rows, agreement.on_pairs, pairs[counted], names, output)
     if triples:
         text = to_csv(_triple_rows(runs, cornered, np.concatenate([pairs[:triples], thirds[:, None]], axis=1), names))
         write_text(output / "triples.csv", text)
         files["triples"] = str(output / "triples.csv")
     with reporter.task("figures") as advance:
-        files |= _draw(runs, data.test, solved, local, summaries, output / "figures", names=shown, reporter=reporter)
+        files |= _draw(
+            runs, data.test, solved, local, agreement.on_pairs, output / "figures", names=shown, reporter=reporter
+        )
         advance(1, 1, "")
     result = CompareResult(
         schema_version=SCHEMA_VERSION,
@@ -151,8 +153,7 @@ def compare(
         seconds=round(time.perf_counter() - began, 3),
         gauge=_check_gauge(runs[0], solved[0], settings, reporter) if gauge else None,
         statuses=count_statuses(rows),
-        warnings=warnings,
-        measures=[{"label": LABELS[summary.name], **summary.as_dict()} for summary in summaries],
+        **agreement.fields(),
         files={**files, "report": str(output / "report.html"), "summary": str(output / "summary.json")},
     )
     write_text(output / "summary.json", json.dumps(result.as_dict(), indent=2, allow_nan=False) + "\n")
@@ -178,8 +179,8 @@ def check_comparable(runs: Sequence[Run]) -> None:
         )
 
 
-def describe(run: Run) -> dict[str, Any]:
-    """What a comparison says of one run."""
+def describe(run: Run, test_items: np.ndarray | None) -> dict[str, Any]:
+    """What a comparison says of one run; without test items it is not known which latent dimensions are dead."""
     info = run.info()
     config = run.config()
     return {
@@ -189,6 +190,8 @@ def describe(run: Run) -> dict[str, Any]:
         "epochs": info["epochs"],
         "latent_dim": config.model.latent_dim,
         "decoders": config.model.decoders,
+        "item_values": math.prod(info["data"]["shape"]),
+        "dead_latents": None if test_items is None else dead_latents(run, test_items[:MAP_POINTS]),
         "test_elbo": info["test"]["elbo"],
         "test_elbo_standard_error": info["test"]["elbo_standard_error"],
         "test_mse": info["test"]["mse"],
@@ -213,17 +216,6 @@ def provenance(run: Run, settings: Geodesic, argv: Sequence[str]) -> dict[str, s
     }
 
 
-def _measures(solved: Sequence[Solved]) -> dict[str, np.ndarray]:
-    usable = np.stack([each.table.converged for each in solved])
-    latent = np.stack([each.table.euclidean_latent for each in solved]).astype(np.float64)
-    return {
-        "geodesic_length": np.where(usable, np.stack([each.table.length for each in solved]), np.nan),
-        "euclidean_latent": latent,
-        "euclidean_latent_scaled": scale_normalised(latent),
-        "euclidean_decoded": np.stack([each.table.chord for each in solved]).astype(np.float64),
-    }
-
-
 def _check_gauge(run: Run, solved: Solved, settings: Geodesic, reporter: Reporter) -> dict[str, Any]:
     with reporter.task(f"{run.name}: other coordinates") as advance:
         found = gauge_check(load_model(run), solved, settings)
@@ -235,13 +227,14 @@ def _told(advance: Advance) -> Callable[[int, int], None]:
     return lambda done, total: advance(done, total, "")
 
 
-def _summarise_triples(runs: Sequence[Triples]) -> list[MeasureSummary]:
+def _summarise_triples(runs: Sequence[Triples], corners: np.ndarray, counted: np.ndarray) -> list[MeasureSummary]:
+    """Measures on triples of the pairs that count."""
     summaries = []
     for name, dispersion in BASELINES.items() if runs else ():
         kept = [each for each in (name, f"{name}_latent") if each in Triples._fields]
-        tables = {each: np.stack([getattr(run, each) for run in runs]) for each in kept}
+        tables = {each: np.stack([getattr(run, each)[counted] for run in runs]) for each in kept}
         if np.isfinite(tables[name]).any():
-            summaries += summarise(tables, baseline=kept[-1], dispersion=dispersion)
+            summaries += summarise(tables, baseline=kept[-1], endpoints=corners[counted], dispersion=dispersion)
     return summaries
 
 
@@ -259,27 +252,6 @@ def _triple_rows(
         for run, each in zip(runs, found, strict=True)
         for i, (at, b, c) in enumerate(triples)
     ]
-
-
-def warnings_of(
-    runs: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]], summaries: Sequence[MeasureSummary]
-) -> list[str]:
-    """What a reader should know before trusting a comparison of described runs, from rows and summaries."""
-    warnings = []
-    unequal = unequal_fit([run["test_elbo"] for run in runs], [run["test_elbo_standard_error"] for run in runs])
-    if unequal:
-        warnings.append(unequal)
-    for key in ("latent_dim", "decoders"):
-        if len({run[key] for run in runs}) > 1:
-            warnings.append(f"the runs differ in model.{key}: {', '.join(str(run[key]) for run in runs)}")
-    warnings += caveats(rows)
-    concerned: dict[str, list[str]] = {}
-    for summary in summaries:
-        for text in summary.warnings:
-            concerned.setdefault(text, []).append(LABELS[summary.name])
-    for text, labels in concerned.items():
-        warnings.append(text if len(labels) == len(summaries) else f"{', '.join(labels)}: {text}")
-    return warnings
 
 
 def _official(row: dict[str, Any]) -> dict[str, Any]:

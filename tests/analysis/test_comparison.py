@@ -15,8 +15,8 @@ from identmetric_cli.analysis import (
 
 PAIRED = ["difference", "difference_se", "t", "df", "p_less", "wilcoxon_p", "effect", "ci95"]
 FIELDS = [
-    *["name", "pairs", "dispersion", "mean", "mean_sd", "mean_cv", "median_cv", "iqr_cv", "cv_ratio", *PAIRED],
-    *["icc_a1", "icc_c1", "spearman", "kendall_w", "warnings"],
+    *["name", "pairs", "dispersion", "mean", "mean_sd", "mean_cv", "median_cv", "iqr_cv", "cv_ratio"],
+    *["cv_ratio_ci95", "verdict", *PAIRED, "icc_a1", "icc_c1", "spearman", "kendall_w", "warnings"],
 ]
 
 
@@ -103,7 +103,7 @@ def test_what_is_undefined_is_none(tables):
     rows = by_name({**tables, "nothing": np.full((6, 30), np.nan), "zero": np.zeros((6, 30))})
     for name, pairs, mean in (("nothing", 0, None), ("zero", 30, 0.0)):
         row = rows[name].as_dict()
-        assert (row.pop("pairs"), row.pop("mean"), row.pop("df")) == (pairs, mean, 0)
+        assert (row.pop("pairs"), row.pop("mean")) == (pairs, mean)
         assert (row.pop("name"), row.pop("dispersion")) == (name, "cv")
         assert row.pop("mean_sd") == mean
         assert row.pop("warnings")
@@ -115,6 +115,28 @@ def test_one_pair_is_enough_for_a_cv(tables):
     assert row.mean_cv > 0
     assert row.difference is not None
     assert [row.t, row.ci95, row.icc_a1, row.spearman] == [None] * 4
+
+
+def test_tests_and_verdict_need_ten_pairs(tables):
+    few, enough = (summarise({name: table[:, :n] for name, table in tables.items()})[0] for n in (9, 10))
+    assert few.difference is not None and few.cv_ratio < 1 and few.icc_a1 > 0.9
+    undefined = ["t", "df", "p_less", "wilcoxon_p", "ci95", "cv_ratio_ci95", "verdict"]
+    assert [getattr(few, name) for name in undefined] == [None] * 7
+    assert enough.df == 9 and enough.cv_ratio_ci95[0] < enough.cv_ratio < enough.cv_ratio_ci95[1]
+
+
+def test_the_verdict_is_where_the_interval_lies(tables):
+    geodesic, latent = tables["geodesic_length"], tables["euclidean_latent"]
+    rows = by_name({**tables, "much_worse": latent + 8 * (latent - latent.mean(axis=0)), "alike": latent[::-1, ::-1]})
+    verdicts = {name: row.verdict for name, row in rows.items()}
+    assert verdicts == {
+        "geodesic_length": "steadier",
+        "euclidean_latent": None,
+        "much_worse": "less steady",
+        "alike": "open",
+    }
+    two = summarise({"geodesic_length": geodesic[:2], "euclidean_latent": latent[:2]})[0]
+    assert two.t is not None and (two.cv_ratio_ci95, two.verdict) == (None, None)
 
 
 @pytest.mark.parametrize(("runs", "error"), [(2, 71), (3, 50), (4, 41)])
@@ -136,7 +158,9 @@ def test_a_measure_that_no_run_can_change_is_warned_of(tables):
     row = summarise({**tables, "euclidean_ambient": ambient})[-1]
     (warning,) = row.warnings
     assert warning.startswith("the same in every run")
-    assert (row.mean_cv, row.icc_a1) == pytest.approx((0, 1))
+    assert row.mean_cv == row.median_cv == 0
+    undefined = ["cv_ratio", "cv_ratio_ci95", "verdict", *PAIRED, "icc_a1", "icc_c1", "spearman", "kendall_w"]
+    assert [getattr(row, name) for name in undefined] == [None] * len(undefined)
 
 
 def test_no_ratio_to_a_baseline_that_does_not_vary(tables):

@@ -30,7 +30,7 @@ def test_unknown_standard_errors_count_as_none():
 
 
 def test_a_run_without_a_finite_elbo_is_named():
-    assert "from run 1, 2;" in unequal_fit([-100.0, np.nan, -np.inf])
+    assert "from run 1, run 2;" in unequal_fit([-100.0, np.nan, -np.inf])
 
 
 def test_shapes_that_do_not_fit_are_refused_with_what_was_got():

@@ -80,7 +80,7 @@ def test_shapes_that_do_not_fit_are_refused_with_what_was_got():
         paired_test(np.ones(3), np.ones(2))
     with pytest.raises(ValueError, match=r"\(1, 3\)"):
         paired_test(np.ones((1, 3)), np.ones((1, 3)))
-    with pytest.raises(ValueError, match=r"3 pairs .*\(2, 3\)"):
+    with pytest.raises(ValueError, match=r"3 units .*\(2, 3\)"):
         paired_test(np.ones(3), np.ones(3), endpoints=np.ones((2, 3)))
     with pytest.raises(ValueError, match=r"\(3, 1\)"):
         bootstrap_interval(np.ones((3, 1)))

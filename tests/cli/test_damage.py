@@ -10,11 +10,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import typer
 from states import state_hash
 
 from identmetric_cli import checkpoint
+from identmetric_cli.cli.console import Output
 from identmetric_cli.config import load
 from identmetric_cli.errors import DamagedError, Interrupted
 from identmetric_cli.runs import Run
@@ -347,3 +350,10 @@ def test_running_out_of_memory_is_no_bug(original, tmp_path):
     done = subprocess.run([sys.executable, "-c", code, *wanted], capture_output=True, text=True, check=False)
     assert done.returncode == 71, done.stderr
     assert "error: out of memory" in done.stderr and "--batch-size" in done.stderr and "bug" not in done.stderr
+
+
+def test_xla_out_of_memory_is_known_by_its_words(capsys):
+    with pytest.raises(typer.Exit) as caught, Output().guarded():
+        jnp.zeros(2**44).block_until_ready()
+    assert caught.value.exit_code == 71
+    assert "out of memory" in capsys.readouterr().err

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 from functools import partial
+from html import escape
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.stats import spearmanr
 
 from identmetric_cli.data import load_dataset
 from identmetric_cli.geometry import Status, refine_endpoints
@@ -20,7 +22,13 @@ from identmetric_cli.report.html import ON_TRIPLES
 from identmetric_cli.runs import find_run
 from identmetric_cli.stages.assemble import load_model, load_run_data
 
-ON_PAIRS = ["geodesic_length", "euclidean_latent", "euclidean_latent_scaled", "euclidean_decoded"]
+ON_PAIRS = [
+    "geodesic_length",
+    "euclidean_latent",
+    "euclidean_latent_scaled",
+    "euclidean_decoded",
+    "euclidean_ambient",
+]
 
 
 @pytest.fixture(scope="module")
@@ -92,11 +100,9 @@ def test_every_run_can_be_asked(program, runs, images, tmp_path):
     degrees = [each["angles"][2]["degrees"] for each in document["runs"]]
     assert document["angles"][2]["sd"] == pytest.approx(np.std(degrees, ddof=1))
     assert len(document["volumes"]) == 3
-    assert [each["name"] for each in document["measures"]] == [
-        "geodesic_length",
-        "euclidean_latent",
-        "euclidean_decoded",
-    ]
+    assert [each["name"] for each in document["measures"]] == ON_PAIRS
+    assert document["evidence"]["pairs_comparable"] == 3 and "10 needed" in document["headline"]
+    assert document["over_data_space"]["length_over_chord"] > 1
     assert any("only 3 runs" in warning for warning in document["warnings"])
     assert json.loads((tmp_path / "agreement.json").read_text()) == document
     assert len((tmp_path / "agreement.csv").read_text().splitlines()) == 4
@@ -203,7 +209,55 @@ def test_compare_document(comparison, runs):
         assert by_name["geodesic_length"][key] is not None, key
     assert by_name["geodesic_length"]["df"] == 19
     assert by_name["euclidean_latent"]["t"] is None
+    for name in ("geodesic_length", "euclidean_decoded", "angle", "volume"):
+        low, high = by_name[name]["cv_ratio_ci95"]
+        assert 0 < low < by_name[name]["cv_ratio"] < high
+        assert by_name[name]["verdict"] == ("steadier" if high < 1 else "less steady" if low > 1 else "open")
     assert any("3 runs" in warning for warning in document["warnings"])
+    evidence = document["evidence"]
+    assert (evidence["runs"], evidence["pairs_asked"], evidence["pairs_comparable"]) == (3, 20, 20)
+
+
+def test_compare_sets_lengths_against_plain_distances(comparison):
+    folder, document = comparison
+    rows = list(csv.DictReader((folder / "pairs.csv").read_text().splitlines()))
+    length, chord, ambient = (
+        np.array([float(row[name]) for row in rows]).reshape(3, 20)
+        for name in ("geolength", "chord", "euclidean_ambient")
+    )
+    over = document["over_data_space"]
+    assert over["length_over_chord"] == pytest.approx(np.median(length / chord))
+    assert over["spearman_ambient"] == pytest.approx(spearmanr(length.mean(axis=0), ambient[0]).statistic)
+    row = document["measures"][ON_PAIRS.index("euclidean_ambient")]
+    assert (row["mean"], row["mean_cv"], row["icc_a1"]) == (pytest.approx(ambient[0].mean()), 0, None)
+    text = (folder / "report.html").read_text()
+    assert escape(document["headline"]) in text and "plain distances" in text
+
+
+def test_dead_latent_dimensions_are_counted_over_test_items(comparison, runs):
+    _, document = comparison
+    for described in document["runs"]:
+        run = find_run(described["name"], runs)
+        means = np.asarray(load_model(run).encode(load_run_data(run).test.items)[0], np.float64)
+        assert described["dead_latents"] == np.sum(means.var(axis=0) < 0.01)
+        assert (described["item_values"], described["latent_dim"]) == (64, 4)
+
+
+def test_repeated_pairs_are_solved_but_counted_once(program, runs, tmp_path):
+    (tmp_path / "pairs.csv").write_text("0,1\n1,0\n3,3\n4,5\n")
+    here = ("--pairs", tmp_path / "pairs.csv", "-o", tmp_path)
+    document = program.json("compare", runs, *here)
+    assert len((tmp_path / "pairs.csv").read_text().splitlines()) == 13
+    assert len((tmp_path / "cv.csv").read_text().splitlines()) == 3
+    evidence = document["evidence"]
+    assert [evidence[f"pairs_{kind}"] for kind in ("asked", "distinct", "comparable", "needed")] == [4, 2, 2, 10]
+    assert "Pairs: 4 asked for, 2 distinct, 2 converged in every run, 10 needed" in document["headline"]
+    for measure in document["measures"]:
+        assert measure["pairs"] == 2 and measure["t"] is measure["cv_ratio_ci95"] is measure["verdict"] is None
+    (tmp_path / "one.csv").write_text("3,3\n")
+    assert (
+        "two different items" in program.error("compare", runs, "--pairs", tmp_path / "one.csv", code=65)["message"]
+    )
 
 
 def test_compare_speaks_of_angles_areas_and_curvatures(comparison):
@@ -305,8 +359,8 @@ def test_ends_that_did_not_come_to_rest_are_pointed_out(program, runs, tmp_path,
     assert "did not come to rest (column end_gain)" in result.stderr and "refined ends" in result.stdout
     rows = list(csv.DictReader((tmp_path / "geodesics.csv").read_text().splitlines()))
     assert max(float(row["end_gain"]) for row in rows) > 1e-6
-    plain = program(*here, "--no-refine-endpoints", "--strict")
-    assert "refined ends" not in plain.stdout
+    plain = program(*here, "--no-refine-endpoints")
+    assert "refined ends" not in plain.stdout and "end_gain" not in plain.stderr
     rows = list(csv.DictReader((tmp_path / "geodesics.csv").read_text().splitlines()))
     assert {row["end_gain"] for row in rows} == {""}
 
