@@ -243,15 +243,15 @@ def test_dead_latent_dimensions_are_counted_over_test_items(comparison, runs):
         assert (described["item_values"], described["latent_dim"]) == (64, 4)
 
 
-def test_repeated_pairs_are_solved_but_counted_once(program, runs, tmp_path):
+def test_a_pair_counts_once_and_only_with_two_different_items(program, runs, tmp_path):
     (tmp_path / "pairs.csv").write_text("0,1\n1,0\n3,3\n4,5\n")
     here = ("--pairs", tmp_path / "pairs.csv", "-o", tmp_path)
     document = program.json("compare", runs, *here)
-    assert len((tmp_path / "pairs.csv").read_text().splitlines()) == 13
+    assert len((tmp_path / "pairs.csv").read_text().splitlines()) == 10
     assert len((tmp_path / "cv.csv").read_text().splitlines()) == 3
     evidence = document["evidence"]
-    assert [evidence[f"pairs_{kind}"] for kind in ("asked", "distinct", "comparable", "needed")] == [4, 2, 2, 10]
-    assert "Pairs: 4 asked for, 2 distinct, 2 converged in every run, 10 needed" in document["headline"]
+    assert [evidence[f"pairs_{kind}"] for kind in ("asked", "distinct", "comparable", "needed")] == [3, 2, 2, 10]
+    assert "Pairs: 3 asked for, 2 distinct, 2 converged in every run, 10 needed" in document["headline"]
     for measure in document["measures"]:
         assert measure["pairs"] == 2 and measure["t"] is measure["cv_ratio_ci95"] is measure["verdict"] is None
     (tmp_path / "one.csv").write_text("3,3\n")
