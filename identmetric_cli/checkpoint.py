@@ -8,7 +8,7 @@ writes. So every step is sealed: after a blocking save all its files are flushed
     checkpoints/seal-<step>.json                   SHA-256 of every file, the step's `meta`, and SHA-256 of itself
 
 Who resumes a run takes the newest step that is intact. Who reads a finished run wants one step and no other, for
-another step is another model: `verify` refuses in its place.
+another step is another model: `fault` says what is wrong with that one.
 """
 
 import errno

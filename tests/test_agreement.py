@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from rows import CONVERGED
 
 from identmetric_cli.analysis import scale_normalised, summarise
 from identmetric_cli.stages.agreement import LABELS, agree
@@ -37,19 +38,12 @@ def rows(rng):
     sizes = rng.uniform(1, 2, size=12)
     return [
         [
-            {
-                "status": "converged",
+            CONVERGED
+            | {
                 "length": 1.3 * size * (1 + 0.02 * rng.normal()),
                 "euclidean_latent": size * (1 + 0.1 * rng.normal()),
                 "chord": size * (1 + 0.02 * rng.normal()),
                 "euclidean_ambient": distance,
-                "smallest_singular_value": 0.5,
-                "refinement": 1e-4,
-                "end_gain": None,
-                "crosses_gap": False,
-                "estimator": "expected",
-                "nodes": 16,
-                "dtype": "float32",
             }
             for size, distance in zip(sizes, ambient, strict=True)
         ]

@@ -24,6 +24,8 @@ from identmetric_cli.cli.options import (
 from identmetric_cli.errors import CheckFailed, UsageError
 
 NAME = "compare"
+SCORES = {"test_elbo": 5, "test_elbo_standard_error": 2, "test_mse": 3}
+"""Scores of runs that are shown, and their significant digits."""
 
 
 def command(
@@ -127,7 +129,12 @@ def show(console: Console, result) -> None:
         console.print(table(columns, rows))
     console.print()
     runs = [
-        [run["name"], f"{run['test_elbo']:.2f}", number(run["test_elbo_standard_error"], 2), number(run["test_mse"])]
+        [
+            run["name"],
+            number(run["test_elbo"], 5),
+            number(run["test_elbo_standard_error"], 2),
+            number(run["test_mse"]),
+        ]
         for run in result.runs
     ]
     console.print(table(["run", "test ELBO", "SE", "test MSE"], runs))

@@ -22,8 +22,8 @@ from identmetric_cli.training.step import TrainState
 
 def check_startable(config: Config, seed: int, run: Run, *, resume: bool, overwrite: bool) -> None:
     """Raise UsageError unless a run may be begun, resumed or overwritten as it was asked for; changes nothing."""
-    # A run that was refused before it began has left its lock and nothing else.
-    if not run.path.exists() or [each.name for each in run.path.iterdir()] == [".lock"]:
+    # A run that was refused or killed before it began has left its lock, and perhaps a file that was not yet renamed.
+    if not run.path.exists() or all(each.name.startswith(".") for each in run.path.iterdir()):
         return
     if overwrite:
         if not run.ours:

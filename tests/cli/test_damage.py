@@ -182,6 +182,22 @@ def test_a_damaged_record_is_made_anew_from_the_checkpoint(program, work, tmp_pa
     }
 
 
+def test_a_run_whose_scores_are_not_finite_is_named_and_compared(program, work, tmp_path):
+    run = Run(work / "runs" / "tiny-s1")
+    run.update(test=dict.fromkeys(run.info()["test"]))
+    here = ("compare", work / "runs", "--random-pairs", 4, "--random-triples", 0, "-o", tmp_path)
+    assert "no finite test ELBO from tiny-s1" in program(*here).stdout
+    assert "no finite test ELBO from tiny-s1" in (tmp_path / "report.html").read_text()
+
+
+def test_a_kill_before_the_first_record_is_not_in_the_way(program, work):
+    for name in (".lock", ".run.json-x8d2k1"):
+        (work / "runs" / "tiny-s4").mkdir(exist_ok=True)
+        (work / "runs" / "tiny-s4" / name).write_text("")
+    program("train", work / "tiny.toml", "--seeds", "4", "--runs-dir", work / "runs")
+    assert Run(work / "runs" / "tiny-s4").finished
+
+
 def test_a_configuration_that_was_changed_after_training_is_refused(program, work, tmp_path):
     path = work / "runs" / "tiny-s0" / "config.toml"
     path.write_text(path.read_text().replace('activation = "elu"', 'activation = "tanh"'))
