@@ -25,9 +25,12 @@ GAPS = np.array([1.0, -1.0, 1.0])
 
 
 def sines(dimension: int, seed: int, frequency: float = 3.0) -> Decode:
-    """(z, sum_i V_i sin(frequency w_i.z + phase_i)) with w_i of N(0, I): ridges in random directions, 40 outputs."""
+    """(z, sum_i V_i sin(frequency w_i.z + phase_i)), w_i of N(0, 2 I / d): ridges in random directions, 40 outputs.
+
+    Between latents of N(0, I) a line crosses as many ridges in every dimension.
+    """
     rng = np.random.default_rng(seed)
-    directions = rng.normal(size=(dimension, RIDGES))
+    directions = rng.normal(size=(dimension, RIDGES)) * np.sqrt(2 / dimension)
     phases = rng.uniform(0, 2 * np.pi, size=RIDGES)
     heights = rng.normal(size=(RIDGES, OUTPUTS - dimension)) / np.sqrt(OUTPUTS - dimension)
     return Partial(_sines, frequency * directions, phases, heights)

@@ -27,7 +27,7 @@ OFFSETS += [(3, 2), (2, 3), (3, -2), (2, -3)]
 NEAR = np.array([(i, j) for i in range(-2, 4) for j in range(-2, 4)])
 """Lattice nodes that an end is joined to, from the corner below it."""
 MEASURED = 4096
-NODES, STARTS = 256, 8
+NODES, FEW_NODES, STARTS = 256, 96, 12
 NUMBERS = 1 << 22
 """Decoded numbers that are held at a time."""
 
@@ -45,15 +45,12 @@ def distances(decode: Decode, starts: np.ndarray, ends: np.ndarray) -> np.ndarra
     """Lengths (pairs,) of the shortest curves that were found between latents (pairs, d)."""
     starts, ends = np.asarray(starts, np.float64), np.asarray(ends, np.float64)
     with jax.enable_x64(True):
-        found = [measured(decode, np.stack([starts, ends], axis=1))]
-        if starts.shape[1] == 2:
-            attempts = [lattice_paths(decode, starts, ends, found[0])]
-        else:
-            attempts = [bent(starts, ends, seed) for seed in range(STARTS)]
-        for curves in attempts:
-            found.append(measured(decode, curves))
-            found.append(measured(decode, np.stack([polished(decode, each) for each in curves])))
-        return np.nanmin(found, axis=0)
+        lines = np.stack([starts, ends], axis=1)
+        straight = measured(decode, lines)
+        search = lattice_paths if starts.shape[1] == 2 else best_of_starts
+        curves = search(decode, starts, ends, straight)
+        paths = [curves, np.stack([polished(decode, each) for each in curves])]
+        return np.nanmin([straight, *(measured(decode, each) for each in paths)], axis=0)
 
 
 def measured(decode: Decode, curves: np.ndarray, chords: int = MEASURED) -> np.ndarray:
@@ -157,9 +154,19 @@ def lattice_paths(decode: Decode, starts: np.ndarray, ends: np.ndarray, bounds: 
     return curves
 
 
+def best_of_starts(decode: Decode, starts: np.ndarray, ends: np.ndarray, bounds: np.ndarray) -> list[np.ndarray]:
+    """Of `STARTS` starts polished on few nodes the shortest, or the straight line where all exceed `bounds`."""
+    curves = [np.stack([polished(decode, each) for each in bent(starts, ends, seed)]) for seed in range(STARTS)]
+    lengths = np.array([measured(decode, each) for each in curves])
+    best = np.argmin(np.where(np.isfinite(lengths), lengths, np.inf), axis=0)
+    better = np.min(lengths, axis=0, where=np.isfinite(lengths), initial=np.inf) < bounds
+    chosen = [curves[each][pair] for pair, each in enumerate(best)]
+    return [even(decode, curve if shorter else curve[[0, -1]]) for curve, shorter in zip(chosen, better, strict=True)]
+
+
 def bent(starts: np.ndarray, ends: np.ndarray, seed: int) -> np.ndarray:
-    """The straight lines for seed 0, else curves of three random sine modes, (pairs, NODES + 1, d)."""
-    t = np.linspace(0, 1, NODES + 1)[:, None]
+    """The straight lines for seed 0, else curves of three random sine modes, (pairs, FEW_NODES + 1, d)."""
+    t = np.linspace(0, 1, FEW_NODES + 1)[:, None]
     lines = starts[:, None] + t * (ends - starts)[:, None]
     drawn = np.random.default_rng(seed).normal(size=(len(starts), 3, starts.shape[1]))
     size = 0.5 * np.linalg.norm(ends - starts, axis=1)[:, None, None] / np.sqrt(starts.shape[1])
