@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.tree_util import Partial
-from scipy.integrate import quad
+from scipy.integrate import fixed_quad
 from scipy.optimize import brentq
 
 from identmetric_cli.types import Decode
@@ -133,30 +133,34 @@ def globe_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def bump_distance(height: float, width: float, a: np.ndarray, b: np.ndarray) -> float:
     """Distance of two latents, (2,) each, on the graph of height exp(-r^2 / 2 width^2), by Clairaut's relation.
 
-    A geodesic keeps r sin(angle to the meridian) = c. With r^2 = c^2 + s^2 and h the slope of the profile at r,
-    dtheta = c sqrt(1 + h^2) / r^2 ds and dl = sqrt(1 + h^2) ds. It either passes its turning point s = 0 or not.
+    A geodesic keeps r sin(angle to the meridian) = c. With r = c cosh u and h the slope of the profile at r,
+    dtheta = sqrt(1 + h^2) / cosh u du and dl = sqrt(1 + h^2) r du. It either passes its turning point u = 0 or not.
     Every c that sweeps the angle between the points, on one side or the other, is a geodesic: the shortest is taken.
     """
     radii = sorted(np.hypot(*each) for each in (a, b))
-    apart = abs(np.angle(complex(*a) / complex(*b)))
+    apart = abs(np.angle(complex(*a) * np.conj(complex(*b))))
 
-    def stretch(r: float) -> float:
+    def stretch(r: np.ndarray) -> np.ndarray:
         return np.hypot(1, height * r / width**2 * np.exp(-0.5 * (r / width) ** 2))
 
-    def over(integrand, c: float, turns: bool) -> float:
-        near, far = (np.sqrt(max(r * r - c * c, 0)) for r in radii)
-        parts = [(0, near), (0, far)] if turns else [(near, far)]
-        return sum(quad(lambda s: integrand(np.hypot(c, s)), *part, epsabs=1e-12, epsrel=1e-12)[0] for part in parts)
+    def over(integrand, near: float, far: float) -> float:
+        return fixed_quad(integrand, near, far, n=200)[0]
+
+    def along(integrand, c: float, turns: bool) -> float:
+        near, far = (np.arccosh(max(r / c, 1.0)) for r in radii)
+        return over(integrand, 0, near) + over(integrand, 0, far) if turns else over(integrand, near, far)
 
     def swept(c: float, turns: bool) -> float:
-        return c * over(lambda r: stretch(r) / r**2, c, turns)
+        return along(lambda u: stretch(c * np.cosh(u)) / np.cosh(u), c, turns)
 
-    lengths = []
-    grid = radii[0] * np.sin(np.linspace(1e-3, np.pi / 2, 200))
+    if apart < 1e-12:
+        return over(stretch, *radii)
+    lengths = [over(stretch, 0, radii[0]) + over(stretch, 0, radii[1])] if np.pi - apart < 1e-12 else []
+    grid = radii[0] * np.sin(np.concatenate([np.geomspace(1e-9, 1e-2, 15), np.linspace(1e-2, np.pi / 2, 200)[1:]]))
     for turns in (False, True):
         angles = np.array([swept(c, turns) for c in grid])
         for wanted in (apart, 2 * np.pi - apart):
             for i in np.flatnonzero(np.diff(np.sign(angles - wanted))):
-                c = brentq(lambda c: swept(c, turns) - wanted, grid[i], grid[i + 1], xtol=1e-14)  # noqa: B023
-                lengths.append(over(stretch, c, turns))
+                c = brentq(lambda c: swept(c, turns) - wanted, grid[i], grid[i + 1], xtol=1e-15)  # noqa: B023
+                lengths.append(along(lambda u: stretch(c * np.cosh(u)) * c * np.cosh(u), c, turns))  # noqa: B023
     return min(lengths)
