@@ -37,9 +37,9 @@ def clairaut() -> np.ndarray:
 
 
 def test_clairaut_is_the_length_of_finely_solved_geodesics(x64):
-    table = geodesics(bump(HEIGHT), *AROUND, nodes=128, rtol=1e-10, max_iter=500)
+    table = geodesics(bump(HEIGHT), *AROUND, nodes=64, rtol=1e-10, max_iter=500)
     assert table.converged.all()
-    np.testing.assert_allclose(table.length, clairaut(), rtol=1e-4)
+    np.testing.assert_allclose(table.length, clairaut(), rtol=3e-4)
     assert (table.length <= clairaut()).all(), "chords are no longer than their arcs"
 
 
@@ -58,9 +58,9 @@ def test_distances_of_a_product_are_sums_over_its_factors(x64):
     of_bump, of_globe = AROUND, rng.uniform(-0.6, 0.6, size=(2, 4, 2))
     starts, ends = (np.concatenate(each, axis=1) @ rotation.T for each in zip(of_bump, of_globe, strict=True))
     np.testing.assert_allclose(factors(rotation, starts), [of_bump[0], of_globe[0]], atol=1e-12)
-    table = geodesics(product((bump(HEIGHT), globe), rotation), starts, ends, nodes=64, rtol=1e-8, max_iter=500)
+    table = geodesics(product((bump(HEIGHT), globe), rotation), starts, ends, nodes=32, rtol=1e-8, max_iter=500)
     assert table.converged.all()
-    np.testing.assert_allclose(table.length, np.hypot(clairaut(), globe_distance(*of_globe)), rtol=5e-4)
+    np.testing.assert_allclose(table.length, np.hypot(clairaut(), globe_distance(*of_globe)), rtol=1.5e-3)
 
 
 def test_references_find_the_global_minimum(monkeypatch):
@@ -89,7 +89,9 @@ def test_the_maze_is_passed_by_its_gaps(monkeypatch):
     starts, ends = np.array([[-1.5, 0.9], [-1.5, -1.0]]), np.array([[-0.5, 0.9], [-0.5, -1.0]])
     open_way, detour = shortest_paths.distances(maze(high), starts, ends)
     assert open_way == pytest.approx(1.0, rel=1e-2)
-    assert 2 * np.hypot(0.5, 1.4) < detour < 2 * np.hypot(0.5, 2.0)
+    with jax.enable_x64(True):
+        (by_the_gap,) = shortest_paths.measured(maze(high), np.array([[starts[1], [-1.0, GAPS[0]], ends[1]]]))
+    assert 2 * np.hypot(0.5, 1.4) < detour < by_the_gap < high
     walls = maze(high)(jnp.array([[-1.0, GAPS[0]], [-1.0, -GAPS[0]], [0.5, 0.0]]))[0, :, 2]
     np.testing.assert_allclose(walls, [0, high, 0], atol=0.05)
 
