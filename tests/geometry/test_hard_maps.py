@@ -90,7 +90,8 @@ def test_the_maze_is_passed_by_its_gaps(monkeypatch):
     open_way, detour = shortest_paths.distances(maze(high), starts, ends)
     assert open_way == pytest.approx(1.0, rel=1e-2)
     with jax.enable_x64(True):
-        (by_the_gap,) = shortest_paths.measured(maze(high), np.array([[starts[1], [-1.0, GAPS[0]], ends[1]]]))
+        by_the_gap = np.array([starts[1], [-1.5, GAPS[0]], [-0.5, GAPS[0]], ends[1]])
+        (by_the_gap,) = shortest_paths.measured(maze(high), by_the_gap[None])
     assert 2 * np.hypot(0.5, 1.4) < detour < by_the_gap < high
     walls = maze(high)(jnp.array([[-1.0, GAPS[0]], [-1.0, -GAPS[0]], [0.5, 0.0]]))[0, :, 2]
     np.testing.assert_allclose(walls, [0, high, 0], atol=0.05)
