@@ -94,7 +94,7 @@ def test_the_maze_is_passed_by_its_gaps(monkeypatch):
         (by_the_gap,) = shortest_paths.measured(maze(high), by_the_gap[None])
     assert 2 * np.hypot(0.5, 1.4) < detour < by_the_gap < high
     walls = maze(high)(jnp.array([[-1.0, GAPS[0]], [-1.0, -GAPS[0]], [0.5, 0.0]]))[0, :, 2]
-    np.testing.assert_allclose(walls, [0, high, 0], atol=0.05)
+    np.testing.assert_allclose(walls, [0, high, 0], atol=0.1)
 
 
 @pytest.mark.parametrize("data", ["digits", "wine"])
