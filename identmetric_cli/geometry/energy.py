@@ -114,9 +114,11 @@ def disagreement_of(x: Float[Array, "pairs nodes decoders data"]) -> Float[Array
     return disagreement(jnp.moveaxis(x, 2, 0))
 
 
-def rounding_energy(ends: Float[Array, "pairs 2 decoders data"], n: int) -> Float[Array, " pairs"]:
+def rounding_energy(
+    ends: Float[Array, "pairs 2 decoders data"], n: int, estimator: Estimator = EXPECTED
+) -> Float[Array, " pairs"]:
     """Energy of curves of n segments whose steps are `ROUNDINGS` roundings of F each: as good as zero."""
-    squares = jnp.square(ends).sum(axis=-1).mean(axis=-1).max(axis=-1)
+    squares = estimator.squared_size(jnp.moveaxis(ends, 2, 0)).max(axis=-1)
     return jnp.square(ROUNDINGS * n * jnp.finfo(ends.dtype).eps) * squares
 
 

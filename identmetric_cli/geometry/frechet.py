@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from identmetric_cli.geometry.estimators import EXPECTED, Estimator
 from identmetric_cli.geometry.measures import logarithmic_map, tangent_gram
+from identmetric_cli.geometry.tensor import MetricTensor
 from identmetric_cli.types import Decoders
 
 SMALLEST_STEP = 1 / 64
@@ -32,7 +33,7 @@ class FrechetMean(NamedTuple):
 
 
 def frechet_mean(
-    decode: Decoders,
+    decode: Decoders | MetricTensor,
     points: Float[np.ndarray, "points latent"],
     *,
     weights: Float[np.ndarray, " points"] | None = None,

@@ -15,15 +15,16 @@ from jaxtyping import Float
 from identmetric_cli.batching import in_batches
 from identmetric_cli.geometry.estimators import EXPECTED, Estimator
 from identmetric_cli.geometry.lbfgs import Status
-from identmetric_cli.geometry.metric import gram, members
+from identmetric_cli.geometry.metric import gram, maps
 from identmetric_cli.geometry.solve import geodesics
+from identmetric_cli.geometry.tensor import MetricTensor
 from identmetric_cli.types import Decoders
 
 BATCH_SIZE = 16
 
 
 def logarithmic_map(
-    decode: Decoders,
+    decode: Decoders | MetricTensor,
     starts: Float[Array, "pairs latent"],
     ends: Float[Array, "pairs latent"],
     *,
@@ -47,7 +48,7 @@ def logarithmic_map(
 
 
 def angles(
-    decode: Decoders,
+    decode: Decoders | MetricTensor,
     origins: Float[Array, "points latent"],
     targets: Float[Array, "points 2 latent"],
     **options: Any,
@@ -60,7 +61,7 @@ def angles(
 
 
 def volumes(
-    decode: Decoders,
+    decode: Decoders | MetricTensor,
     origins: Float[Array, "points latent"],
     targets: Float[Array, "points m latent"],
     **options: Any,
@@ -73,14 +74,14 @@ def volumes(
 
 
 def tangent_gram(
-    decode: Decoders,
+    decode: Decoders | MetricTensor,
     origins: Float[Array, "points latent"],
     vectors: Float[Array, "points m latent"],
     *,
     estimator: Estimator = EXPECTED,
 ) -> np.ndarray:
     """<J u_i, J u_j> at every origin, (P, m, m)."""
-    products = partial(gram, members(decode), estimator=estimator)
+    products = partial(gram, maps(decode), estimator=estimator)
     return in_batches(products, (origins, vectors), min(BATCH_SIZE, len(origins)))
 
 
