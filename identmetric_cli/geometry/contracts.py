@@ -8,7 +8,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.tree_util import Partial
+from jaxtyping import Float
 
 from identmetric_cli.geometry import tensor
 from identmetric_cli.geometry.estimators import EXPECTED, NAMES, TENSOR, Estimator
@@ -36,6 +38,16 @@ def suited(decode: tuple[Decode, ...], estimator: Estimator) -> Estimator:
     if estimator.name not in NAMES:
         raise ValueError(f"estimators for decoders are {', '.join(NAMES)}; got `{estimator.name}`")
     return estimator
+
+
+def usable(z: Any) -> Float[np.ndarray, "points latent"]:
+    """Latents as floating-point rows, not a number where one is infinite or so large that its square overflows."""
+    z = np.asarray(z)
+    z = z.astype(jax.dtypes.canonicalize_dtype(np.result_type(z.dtype, np.float32)))
+    if z.ndim != 2:
+        return z
+    largest = 0.5 * np.sqrt(np.finfo(z.dtype).max / max(z.shape[1], 1))
+    return np.where((np.abs(z) <= largest).all(axis=1, keepdims=True), z, np.asarray(np.nan, z.dtype))
 
 
 def _decoded(decode: Decode, z: Latents) -> Decoded:

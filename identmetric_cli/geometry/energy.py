@@ -104,8 +104,9 @@ def squared_steps(
 
 @jax.jit
 def steps_of(x: Float[Array, "pairs nodes decoders data"], estimator: Estimator) -> Float[Array, "pairs segments"]:
-    """Squared steps of curves whose nodes are decoded."""
-    return estimator.squared_steps(jnp.moveaxis(x, 2, 0))
+    """Squared steps of curves whose nodes are decoded; not a number where they overflow."""
+    steps = estimator.squared_steps(jnp.moveaxis(x, 2, 0))
+    return jnp.where(jnp.isinf(steps), jnp.nan, steps)
 
 
 @jax.jit

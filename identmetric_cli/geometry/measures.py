@@ -36,6 +36,18 @@ def logarithmic_map(
     Their norm under the metric is the distance. `options` are those of `geodesics`. NaN where a geodesic did not
     converge. Raises ValueError on shapes.
     """
+    return logarithms(decode, starts, ends, estimator=estimator, **options)[0]
+
+
+def logarithms(
+    decode: Decoders | MetricTensor,
+    starts: Float[Array, "pairs latent"],
+    ends: Float[Array, "pairs latent"],
+    *,
+    estimator: Estimator = EXPECTED,
+    **options: Any,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Logarithmic maps, and the length of the error that is left in each while its curve has energy to gain."""
     estimator.require_metric()
     table = geodesics(decode, starts, ends, estimator=estimator, **options)
     velocity = table.velocity[:, 0]
@@ -44,7 +56,7 @@ def logarithmic_map(
         scaled = velocity * (table.length / np.sqrt(square)).astype(velocity.dtype)[:, None]
     scaled[~table.converged] = np.nan
     scaled[table.status == Status.identical_endpoints] = 0.0
-    return scaled
+    return scaled, np.where(table.converged, table.length * table.gradient, 0.0)
 
 
 def angles(

@@ -12,7 +12,7 @@ from identmetric_cli.batching import in_batches
 from identmetric_cli.geometry import adam, curves, lanes, lbfgs
 from identmetric_cli.geometry.certificates import certified
 from identmetric_cli.geometry.codes import Codes, survey
-from identmetric_cli.geometry.contracts import suited
+from identmetric_cli.geometry.contracts import suited, usable
 from identmetric_cli.geometry.energy import decode_rows
 from identmetric_cli.geometry.estimators import EXPECTED, Estimator
 from identmetric_cli.geometry.georce import georce
@@ -61,7 +61,7 @@ def geodesics(
     ValueError on shapes that do not fit, for estimators that a solver has no use for, and for a metric tensor that is
     not positive at an end.
     """
-    starts, ends = np.asarray(starts), np.asarray(ends)
+    starts, ends = usable(starts), usable(ends)
     if starts.ndim != 2 or starts.shape != ends.shape or not len(starts):
         raise ValueError(f"starts and ends must both be (pairs, latent), got {starts.shape} and {ends.shape}")
     if min(nodes, tries, max_iter, batch_size) < 1:
