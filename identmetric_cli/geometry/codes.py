@@ -65,8 +65,8 @@ def conformal(codes: Codes, strength: float = 1.0) -> Estimator:
     spread = float(np.square(mean - mean.mean(axis=0)).sum(axis=1).mean())
     if not typical > LEAST_DISAGREEMENT * spread:
         raise ValueError(
-            "the estimator `conformal` needs an ensemble whose decoders disagree where data are; these hardly disagree: "
-            f"typically {typical:.2g}, where decoded points spread by {spread:.2g}, in squared data units; "
+            "the estimator `conformal` needs decoders that disagree where data are, and these hardly disagree: "
+            f"typically by {typical:.2g}, while decoded points spread by {spread:.2g}, in squared data units; "
             "use the estimator `expected`"
         )
     return Estimator("conformal", strength / typical)

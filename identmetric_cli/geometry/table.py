@@ -34,7 +34,8 @@ class GeodesicTable(NamedTuple):
     """Energy of the worst start above that of the best, once both were solved on the coarsest grid, relative; NaN
     where fewer than two arrived."""
     smallest_singular_value: np.ndarray
-    """Of F's Jacobian along the curve, or of a root of the metric tensor, in data units per latent unit; near zero a latent direction has collapsed."""
+    """Of F's Jacobian along the curve, in data units per latent unit, or the root of a metric tensor's smallest
+    eigenvalue; near zero a latent direction has collapsed."""
     disagreement: np.ndarray
     """Largest standard deviation of the members along the curve, in data units."""
     disagreement_ratio: np.ndarray
