@@ -19,6 +19,7 @@ from jaxtyping import Float
 
 from identmetric_cli.geometry.contracts import usable
 from identmetric_cli.geometry.estimators import EXPECTED, Estimator
+from identmetric_cli.geometry.lbfgs import Status
 from identmetric_cli.geometry.measures import logarithms, tangent_gram
 from identmetric_cli.geometry.tensor import MetricTensor
 from identmetric_cli.types import Decoders
@@ -79,7 +80,11 @@ def frechet_mean(
     options.setdefault("rtol", np.clip(tolerance**2 / 10, np.finfo(points.dtype).eps, 1e-4))
 
     def look(z: np.ndarray) -> _View:
-        u, errors = logarithms(decode, np.broadcast_to(z, points.shape), points, estimator=estimator, **options)
+        u, table = logarithms(decode, np.broadcast_to(z, points.shape), points, estimator=estimator, **options)
+        longest = np.max(table.length, initial=0.0, where=np.isfinite(table.length))
+        # A point that only rounding keeps from z is no failure.
+        u[(table.status == Status.degenerate) & (table.length < np.sqrt(np.finfo(u.dtype).eps) * longest)] = 0.0
+        errors = np.where(table.converged, table.length * table.gradient, 0.0)
         products = tangent_gram(decode, z[None], u[None], estimator=estimator)[0].astype(np.float64)
         variance = float(shares @ np.diag(products))
         spread = np.sqrt(variance) if variance > 0 else np.nan if np.isnan(variance) else 1.0

@@ -17,6 +17,7 @@ from identmetric_cli.geometry.estimators import EXPECTED, Estimator
 from identmetric_cli.geometry.lbfgs import Status
 from identmetric_cli.geometry.metric import gram, maps
 from identmetric_cli.geometry.solve import geodesics
+from identmetric_cli.geometry.table import GeodesicTable
 from identmetric_cli.geometry.tensor import MetricTensor
 from identmetric_cli.types import Decoders
 
@@ -46,8 +47,8 @@ def logarithms(
     *,
     estimator: Estimator = EXPECTED,
     **options: Any,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Logarithmic maps, and the length of the error that is left in each while its curve has energy to gain."""
+) -> tuple[np.ndarray, GeodesicTable]:
+    """Logarithmic maps, and what is known of their geodesics."""
     estimator.require_metric()
     table = geodesics(decode, starts, ends, estimator=estimator, **options)
     velocity = table.velocity[:, 0]
@@ -56,7 +57,7 @@ def logarithms(
         scaled = velocity * (table.length / np.sqrt(square)).astype(velocity.dtype)[:, None]
     scaled[~table.converged] = np.nan
     scaled[table.status == Status.identical_endpoints] = 0.0
-    return scaled, np.where(table.converged, table.length * table.gradient, 0.0)
+    return scaled, table
 
 
 def angles(

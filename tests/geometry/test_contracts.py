@@ -140,9 +140,10 @@ def test_rows_that_all_fail_have_statuses_and_no_warnings(extreme, options, rng)
     np.testing.assert_array_equal(table.status, status)
 
 
-@pytest.mark.parametrize("factor", [1e15, 1e22])
-def test_decoders_whose_squares_overflow_are_not_finite(factor, rng):
-    starts, ends = rng.normal(size=(2, 4, DIMENSION)).astype(np.float32)
+@pytest.mark.parametrize(("factor", "size"), [(1e15, 1.0), (1e19, 40.0), (1e22, 1.0)])
+def test_decoders_whose_squares_overflow_are_not_finite(factor, size):
+    ends = size * np.linspace(0.5, 1, 4 * DIMENSION, dtype=np.float32).reshape(4, DIMENSION)
+    starts = -ends
     table = geodesics(manifolds.linear(factor * np.eye(DIMENSION, 4)[None]), starts, ends, **SHAPE)
     np.testing.assert_array_equal(table.status, Status.converged if factor < 1e18 else Status.nonfinite)
     np.testing.assert_array_equal(np.isfinite(table.length), factor < 1e18)

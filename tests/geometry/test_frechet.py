@@ -54,7 +54,8 @@ def easy(case: str, rng: np.random.Generator):
     """What to decode with, points, and their mean."""
     if case == "sphere":
         middle = np.array([0.4, -0.3])
-        return manifolds.sphere, mirrored(middle + rng.normal(size=(4, 2)) / 3, middle), middle
+        points = mirrored(middle + rng.normal(size=(4, 2)) / 3, middle)
+        return manifolds.sphere, np.concatenate([points, middle[None]]), middle
     if case == "half-plane":
         points = np.array([[-1.0, 0.4], [1.5, 2.5]])
         metric = MetricTensor(lambda z: jnp.eye(2, dtype=z.dtype) / jnp.square(z[:, 1])[:, None, None])
@@ -78,6 +79,13 @@ def test_easy_means_are_found_by_default(case, dtype, rng):
     assert mean.gradient < 1e-3 and mean.error < 1e-3
     np.testing.assert_allclose(mean.point, wanted, atol=1e-3)
     assert np.linalg.norm(points.mean(axis=0) - wanted) > 5e-3
+
+
+def test_a_point_at_the_mean_but_for_rounding_is_no_failure():
+    points = np.array([[0.1, 0.7], [0.3, 0.1], [0.2 + 1e-7, 0.4]], np.float32)
+    mean = frechet_mean(manifolds.linear(np.eye(2, 3)[None]), points)
+    assert mean.converged and (mean.point != points[2]).any()
+    assert mean.variance == pytest.approx((0.01 + 0.09) * 2 / 3, rel=1e-5)
 
 
 def test_a_mean_is_no_nearer_than_its_curves_are_solved(rng, x64):
