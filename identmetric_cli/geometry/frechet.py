@@ -4,8 +4,8 @@ Its gradient is minus twice the weighted sum of logarithmic maps, so the mean is
 sum. A walk that does not lower the sum of squares is halved (Afsari, Tron and Vidal 2013, arXiv 1201.0925).
 
 A curve whose energy can still fall by a share r of itself has a logarithm that is off by a share of about sqrt(r).
-No walk comes nearer than that, so curves are solved for r well below the square of the tolerance. At a gradient g the
-sum of squares is about g^2 above its least: smaller changes of it are told apart by the gradient.
+No walk comes nearer than that, and at a gradient g the sum of squares is only about g^2 above its least. So curves are
+solved for r well below the square of the tolerance.
 
 Where
 points are spread widely on a curved manifold there can be several local means; the one near the latent average is
@@ -98,8 +98,7 @@ def frechet_mean(
         trial = (z + size * here.walk).astype(points.dtype)
         there = look(trial)
         steps += 1
-        change = there.variance / here.variance - 1
-        if change < 0 or (change <= tolerance**2 and there.gradient < here.gradient):
+        if there.variance < here.variance:
             z, here, size = trial, there, min(1.0, 2 * size)
         else:
             size /= 2
