@@ -4,8 +4,8 @@ Its gradient is minus twice the weighted sum of logarithmic maps, so the mean is
 sum. A walk that does not lower the sum of squares is halved (Afsari, Tron and Vidal 2013, arXiv 1201.0925).
 
 A curve whose energy can still fall by a share r of itself has a logarithm that is off by a share of about sqrt(r).
-No walk comes nearer than that, and at a gradient g the sum of squares is only about g^2 above its least. So curves are
-solved for r well below the square of the tolerance.
+No walk comes nearer than that, and at a gradient g the sum of squares is only about g^2 above its least. So curves
+are solved for r well below the square of the tolerance.
 
 Where
 points are spread widely on a curved manifold there can be several local means; the one near the latent average is
