@@ -12,6 +12,7 @@ from identmetric_cli.geometry.refine import refine_endpoints
 from identmetric_cli.geometry.shooting import exponential_map
 from identmetric_cli.geometry.solve import geodesics
 from identmetric_cli.geometry.table import GeodesicTable
+from identmetric_cli.geometry.tensor import MetricTensor
 from identmetric_cli.geometry.transport import parallel_transport
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "FrechetMean",
     "GaugeCheck",
     "GeodesicTable",
+    "MetricTensor",
     "Status",
     "angles",
     "check_gauge",

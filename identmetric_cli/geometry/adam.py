@@ -92,7 +92,8 @@ def _solve_batch(
     gradient = pulled_back(problem, answer.gradient, family=settings.family, n=n, size=shape[1]).reshape(lanes, -1)
     gain = 0.25 * jnp.sum(jnp.square(gradient), axis=1)
     status = np.where(gain <= settings.rtol * answer.energy, Status.converged, Status.max_iter)
-    status = np.where(answer.energy <= rounding_energy(problem.decoded, n), Status.degenerate, status)
+    floor = rounding_energy(problem.decoded, n, settings.estimator)
+    status = np.where(answer.energy <= floor, Status.degenerate, status)
     status = np.where(np.isfinite(answer.energy) & np.isfinite(gain), status, Status.nonfinite)
     return state._replace(
         y=best_y.reshape(lanes, -1),

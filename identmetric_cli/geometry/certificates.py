@@ -13,6 +13,7 @@ from identmetric_cli.geometry.lanes import Settings, curve_points
 from identmetric_cli.geometry.lbfgs import Status
 from identmetric_cli.geometry.starts import Problem
 from identmetric_cli.geometry.table import GeodesicTable
+from identmetric_cli.geometry.vanishing import told_apart
 from identmetric_cli.types import Decode
 
 
@@ -40,18 +41,19 @@ def certified(
     curve = fine[:, ::2]
     velocity, least = frames(decode, curve, away, estimator, settings.batch_size)
     disagreement = np.sqrt(variance.max(axis=1))
+    gradient = np.where((state.status == Status.nonfinite)[:, None], np.nan, state.gradient.astype(np.float64))
     most = np.sqrt(codes.disagreement.max()) if codes is not None else np.nan
     return GeodesicTable(
-        status=np.where(identical, Status.identical_endpoints, state.status),
+        status=told_apart(problem, state.status, lengths, velocity, nodes),
         length=lengths,
         energy=energies,
         chord=chords,
-        euclidean_latent=np.linalg.norm(problem.ends - problem.starts, axis=1),
+        euclidean_latent=np.linalg.norm((problem.ends - problem.starts).astype(np.float64), axis=1),
         straight_length=length(straight),
         straight_energy=energy(straight.astype(np.float64)),
         bound_gap=(lengths - chords) / safe_lengths,
         speed_gap=1 - lengths**2 / safe_energies,
-        gradient=np.linalg.norm(state.gradient, axis=1) / (2 * np.sqrt(safe_energies)),
+        gradient=np.linalg.norm(gradient, axis=1) / (2 * np.sqrt(safe_energies)),
         refinement=np.abs(length(fine_steps) - lengths) / safe_lengths,
         start_spread=spread,
         smallest_singular_value=least,

@@ -24,6 +24,8 @@ MOST_CODES = 1000
 MOST_NUMBERS = 1 << 25
 """Decoded numbers that are kept: 128 MiB in single precision."""
 NEIGHBOURS = 10
+LEAST_DISAGREEMENT = 1e-6
+"""Share of the decoded points' own spread, below which disagreement is no scale."""
 BATCH_SIZE = 128
 
 
@@ -55,11 +57,18 @@ def survey(decode: Decoders, codes: Float[np.ndarray, "codes latent"]) -> Codes:
 def conformal(codes: Codes, strength: float = 1.0) -> Estimator:
     """The metric (1 + strength v / v0) G, v0 the median disagreement of the codes.
 
-    Raises ValueError for decoders that nowhere disagree, a single one for instance: there is no scale then.
+    Raises ValueError for decoders that hardly disagree, a single one for instance: there is no scale then, and where
+    they do disagree the metric is a wall.
     """
     typical = float(np.median(codes.disagreement))
-    if not typical > 0:
-        raise ValueError("the estimator `conformal` needs an ensemble whose decoders disagree somewhere")
+    mean = codes.decoded.mean(axis=1, dtype=np.float64)
+    spread = float(np.square(mean - mean.mean(axis=0)).sum(axis=1).mean())
+    if not typical > LEAST_DISAGREEMENT * spread:
+        raise ValueError(
+            "the estimator `conformal` needs decoders that disagree where data are, and these hardly disagree: "
+            f"typically by {typical:.2g}, while decoded points spread by {spread:.2g}, in squared data units; "
+            "use the estimator `expected`"
+        )
     return Estimator("conformal", strength / typical)
 
 

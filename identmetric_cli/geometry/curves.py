@@ -51,7 +51,11 @@ def stiffness_factor(family: str, size: int) -> Float[np.ndarray, "size size"]:
 
 
 def scaling(metric: Float[Array, "pairs latent latent"]) -> Float[Array, "pairs latent latent"]:
-    """C^-T for metric + jitter = C C^T: latent steps of unit length. Jitter keeps collapsed dimensions finite."""
+    """C^-T for metric + jitter = C C^T: latent steps of unit length. Jitter keeps collapsed dimensions finite.
+
+    Not a number for a metric that is infinite: no steps have unit length there, and zero would be a singular scale.
+    """
+    metric = jnp.where(jnp.isfinite(metric), metric, jnp.nan)
     dimension = metric.shape[-1]
     size = jnp.trace(metric, axis1=-2, axis2=-1)[..., None, None] / dimension
     identity = jnp.eye(dimension, dtype=metric.dtype)

@@ -12,8 +12,9 @@ from jax import Array
 from jaxtyping import Float
 
 from identmetric_cli.batching import in_batches
+from identmetric_cli.geometry import tensor
 from identmetric_cli.geometry.estimators import Estimator
-from identmetric_cli.geometry.metric import jacobian_products
+from identmetric_cli.geometry.metric import decoded, jacobian_products
 from identmetric_cli.types import Decode
 
 ONE_SIDED = {1: (-1, 1), 2: (-3 / 2, 2, -1 / 2), 3: (-11 / 6, 3, -3 / 2, 1 / 3)}
@@ -41,6 +42,8 @@ def frames(
     dimension = curve.shape[2]
 
     def rows(z: np.ndarray, away: np.ndarray) -> tuple[Array, Array]:
+        if estimator.name == "tensor":
+            return _tensor_frames(decoded(decode, z.reshape(-1, dimension)), away)
         pairs = len(z)
         identity = np.broadcast_to(np.eye(dimension, dtype=z.dtype), (3 * pairs, dimension, dimension))
         products = jacobian_products(decode, z.reshape(-1, dimension), identity)
@@ -48,6 +51,16 @@ def frames(
 
     z = curve[:, [0, curve.shape[1] // 2, -1]]
     return in_batches(rows, (z, away), batch_size)
+
+
+@jax.jit
+def _tensor_frames(
+    x: Float[Array, "1 points data"], away: Float[Array, "pairs 2 1 data"]
+) -> tuple[Float[Array, "pairs 2 latent"], Float[Array, " pairs"]]:
+    """The same for a metric tensor, whose map holds the latents: their part of a velocity is the latent one."""
+    velocity, _ = tensor.parts(away[:, :, 0])
+    values = jnp.linalg.eigvalsh(tensor.parts(x[0])[1])[:, 0].reshape(len(away), 3)
+    return velocity, jnp.sqrt(jnp.maximum(values.min(axis=1), 0.0))
 
 
 @jax.jit

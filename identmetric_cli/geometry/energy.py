@@ -104,8 +104,9 @@ def squared_steps(
 
 @jax.jit
 def steps_of(x: Float[Array, "pairs nodes decoders data"], estimator: Estimator) -> Float[Array, "pairs segments"]:
-    """Squared steps of curves whose nodes are decoded."""
-    return estimator.squared_steps(jnp.moveaxis(x, 2, 0))
+    """Squared steps of curves whose nodes are decoded; not a number where they overflow."""
+    steps = estimator.squared_steps(jnp.moveaxis(x, 2, 0))
+    return jnp.where(jnp.isinf(steps), jnp.nan, steps)
 
 
 @jax.jit
@@ -114,9 +115,11 @@ def disagreement_of(x: Float[Array, "pairs nodes decoders data"]) -> Float[Array
     return disagreement(jnp.moveaxis(x, 2, 0))
 
 
-def rounding_energy(ends: Float[Array, "pairs 2 decoders data"], n: int) -> Float[Array, " pairs"]:
+def rounding_energy(
+    ends: Float[Array, "pairs 2 decoders data"], n: int, estimator: Estimator = EXPECTED
+) -> Float[Array, " pairs"]:
     """Energy of curves of n segments whose steps are `ROUNDINGS` roundings of F each: as good as zero."""
-    squares = jnp.square(ends).sum(axis=-1).mean(axis=-1).max(axis=-1)
+    squares = estimator.squared_size(jnp.moveaxis(ends, 2, 0)).max(axis=-1)
     return jnp.square(ROUNDINGS * n * jnp.finfo(ends.dtype).eps) * squares
 
 

@@ -8,6 +8,7 @@ to node i + 1 has the squared length
     mean          |m_i+1 - m_i|^2                                                 metric J_m^T J_m
     independent   |m_i+1 - m_i|^2 + v_i + v_i+1                                   none
     paper         |f_l,i+1 - f_k,i|^2, members k, l drawn for every node          none
+    tensor        dz^T (G_i + G_i+1) / 2 dz, of a metric tensor and no members    metric G
 
 `paper` is the estimator of Syrota et al. (2025) as published, `independent` its exact expectation. Their disagreement
 does not shrink with the step: energies grow like n^2, lengths like n, and the length from a point to itself is not
@@ -24,13 +25,16 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
+from identmetric_cli.geometry import tensor
+
 NAMES = ("expected", "conformal", "mean", "independent", "paper")
+"""What a length of an ensemble can be; that of a metric tensor is `tensor`."""
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=("weight", "seed", "draw"), meta_fields=("name",))
 @dataclass(frozen=True)
 class Estimator:
-    """One of `NAMES`; `weight` is that of the disagreement in `conformal`, in inverse squared data units.
+    """One of `NAMES` or `tensor`; `weight` is that of the disagreement in `conformal`, in inverse squared data units.
 
     `seed` and `draw` decide which members `paper` draws. All curves of a call share them, so that what comes of a
     curve depends on that curve alone.
@@ -43,6 +47,8 @@ class Estimator:
 
     def squared_steps(self, x: Float[Array, "decoders *curves nodes data"]) -> Float[Array, "*curves segments"]:
         """Squared length of every step from node to node."""
+        if self.name in ("tensor", "none"):
+            return tensor.squared_steps(x) if self.name == "tensor" else jnp.zeros_like(x[0, ..., 1:, 0])
         if self.name in ("expected", "conformal"):
             steps = _squares(jnp.diff(x, axis=-2)).mean(axis=0)
             if self.name == "expected":
@@ -81,8 +87,15 @@ class Estimator:
 
     @property
     def chord(self) -> "Estimator":
-        """The estimator under which one step between the ends of a curve is a lower bound of a metric's length."""
-        return Estimator("mean" if self.name == "mean" else "expected")
+        """The estimator under which one step between the ends of a curve is a lower bound of a metric's length.
+
+        Nothing but zero, `none`, bounds the lengths of a metric tensor.
+        """
+        return Estimator({"mean": "mean", "tensor": "none"}.get(self.name, "expected"))
+
+    def squared_size(self, x: Float[Array, "decoders *points data"]) -> Float[Array, "*points"]:
+        """Squared distance of decoded points from the origin, of which rounding is a share."""
+        return tensor.squared_size(x[0]) if self.name == "tensor" else _squares(x).mean(axis=0)
 
     def gram(
         self, products: Float[Array, "decoders points m data"], decoded: Callable[[], Array]
@@ -92,6 +105,8 @@ class Estimator:
         `decoded()` gives the members at the points, (decoders, points, data). Raises ValueError without a metric.
         """
         self.require_metric()
+        if self.name == "tensor":
+            return tensor.gram(products[0], decoded()[0])
         if self.name == "mean":
             products = products.mean(axis=0, keepdims=True)
         grams = jnp.einsum("kpmx,kpnx->pmn", products, products) / products.shape[0]
@@ -100,7 +115,7 @@ class Estimator:
         return grams
 
 
-EXPECTED = Estimator()
+EXPECTED, TENSOR = Estimator(), Estimator("tensor")
 
 
 def disagreement(x: Float[Array, "decoders *points data"]) -> Float[Array, "*points"]:

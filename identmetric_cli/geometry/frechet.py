@@ -1,7 +1,13 @@
 """The Frechet mean: the point with the least weighted sum of squared distances to given ones.
 
 Its gradient is minus twice the weighted sum of logarithmic maps, so the mean is the fixed point of walking along that
-sum. A walk that does not lower the sum of squares is halved (Afsari, Tron and Vidal 2013, arXiv 1201.0925). Where
+sum. A walk that does not lower the sum of squares is halved (Afsari, Tron and Vidal 2013, arXiv 1201.0925).
+
+A curve whose energy can still fall by a share r of itself has a logarithm that is off by a share of about sqrt(r).
+No walk comes nearer than that, and at a gradient g the sum of squares is only about g^2 above its least. So curves
+are solved for r well below the square of the tolerance.
+
+Where
 points are spread widely on a curved manifold there can be several local means; the one near the latent average is
 found.
 """
@@ -11,8 +17,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from identmetric_cli.geometry.contracts import usable
 from identmetric_cli.geometry.estimators import EXPECTED, Estimator
-from identmetric_cli.geometry.measures import logarithmic_map, tangent_gram
+from identmetric_cli.geometry.lbfgs import Status
+from identmetric_cli.geometry.measures import logarithms, tangent_gram
+from identmetric_cli.geometry.tensor import MetricTensor
 from identmetric_cli.types import Decoders
 
 SMALLEST_STEP = 1 / 64
@@ -27,12 +36,24 @@ class FrechetMean(NamedTuple):
     """Weighted mean of squared distances, in squared data units; NaN where a geodesic failed."""
     gradient: float
     """Norm of the weighted mean of logarithmic maps over the root of the variance: zero at a mean."""
+    error: float
+    """How much of `gradient` may come from curves that are not solved to the end."""
     converged: bool
+    """Whether `gradient` is below the tolerance, or below `error` where that is larger."""
     steps: int
 
 
+class _View(NamedTuple):
+    """What is seen from a point: where to walk, and the fields of `FrechetMean`."""
+
+    walk: Float[np.ndarray, " latent"]
+    variance: float
+    gradient: float
+    error: float
+
+
 def frechet_mean(
-    decode: Decoders,
+    decode: Decoders | MetricTensor,
     points: Float[np.ndarray, "points latent"],
     *,
     weights: Float[np.ndarray, " points"] | None = None,
@@ -43,11 +64,12 @@ def frechet_mean(
 ) -> FrechetMean:
     """Frechet mean of `points`, (P, d), under the pull-back metric; `weights` need not sum to one.
 
-    It has converged when the gradient is below `tolerance`, which cannot be far below the error of a curve's few
-    `nodes`. `options` are those of `geodesics`. Raises ValueError on
-    shapes, on weights that are negative or all zero, and for `independent`, which is no metric.
+    It has converged when the gradient is below `tolerance`, or below what the errors of the logarithms make. The
+    mean itself is also off by what a curve's few `nodes` do to lengths. `options` are those of `geodesics`, `rtol`
+    by default a tenth of the square of `tolerance`, as far as the dtype goes. Raises ValueError on shapes, on weights
+    that are negative or all zero, and for `independent`, which is no metric.
     """
-    points = np.asarray(points)
+    points = usable(points)
     if points.ndim != 2 or not len(points):
         raise ValueError(f"points must be (points, latent), got {points.shape}")
     shares = np.ones(len(points)) if weights is None else np.asarray(weights, np.float64)
@@ -55,21 +77,30 @@ def frechet_mean(
         raise ValueError(f"weights must be {len(points)} numbers of zero or more that are not all zero")
     shares = shares / shares.sum()
 
-    def look(z: np.ndarray) -> tuple[np.ndarray, float, float]:
-        u = logarithmic_map(decode, np.broadcast_to(z, points.shape), points, estimator=estimator, **options)
+    options.setdefault("rtol", np.clip(tolerance**2 / 10, np.finfo(points.dtype).eps, 1e-4))
+
+    def look(z: np.ndarray) -> _View:
+        u, table = logarithms(decode, np.broadcast_to(z, points.shape), points, estimator=estimator, **options)
+        longest = np.max(table.length, initial=0.0, where=np.isfinite(table.length))
+        # A point that only rounding keeps from z is no failure.
+        u[(table.status == Status.degenerate) & (table.length < np.sqrt(np.finfo(u.dtype).eps) * longest)] = 0.0
+        errors = np.where(table.converged, table.length * table.gradient, 0.0)
         products = tangent_gram(decode, z[None], u[None], estimator=estimator)[0].astype(np.float64)
-        return shares @ u, float(shares @ np.diag(products)), float(np.sqrt(max(shares @ products @ shares, 0.0)))
+        variance = float(shares @ np.diag(products))
+        spread = np.sqrt(variance) if variance > 0 else np.nan if np.isnan(variance) else 1.0
+        slope = np.sqrt(np.maximum(shares @ products @ shares, 0.0))
+        return _View(shares @ u, variance, float(slope / spread), float(shares @ errors / spread))
 
     z = (shares @ points).astype(points.dtype)
-    walk, variance, slope = look(z)
+    here = look(z)
     size, steps = 1.0, 0
-    while slope > tolerance * np.sqrt(variance) and size >= SMALLEST_STEP and steps < max_steps:
-        trial = (z + size * walk).astype(points.dtype)
-        seen = look(trial)
+    while here.gradient > max(tolerance, here.error) and size >= SMALLEST_STEP and steps < max_steps:
+        trial = (z + size * here.walk).astype(points.dtype)
+        there = look(trial)
         steps += 1
-        if seen[1] < variance:
-            z, (walk, variance, slope), size = trial, seen, min(1.0, 2 * size)
+        if there.variance < here.variance:
+            z, here, size = trial, there, min(1.0, 2 * size)
         else:
             size /= 2
-    gradient = slope / np.sqrt(variance) if variance > 0 else 0.0 * variance
-    return FrechetMean(z, variance, float(gradient), bool(gradient <= tolerance), steps)
+    converged = bool(here.gradient <= max(tolerance, here.error))
+    return FrechetMean(z, *here[1:], converged, steps)

@@ -112,9 +112,16 @@ def check_gauge(
     largest = {}
     for name in ("distance", "angle", "volume", "curvature", "euclidean_latent"):
         usable = kept.get(name, converged.all(axis=1))
-        shifts = [np.abs(each[name] / plain[name] - 1)[usable] for each in results]
+        shifts = [_relative_change(plain[name][usable], each[name][usable]) for each in results]
         largest[name] = float(np.max(shifts)) if usable.any() else float("nan")
     return GaugeCheck(**largest, solved=int(converged.sum()), asked=converged.size)
+
+
+def _relative_change(old: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """|new / old - 1|; of a zero it is zero if that stays, and infinite if not."""
+    change = np.abs(new - old)
+    of_zero = np.where(change == 0, 0.0, np.inf).astype(change.dtype)
+    return np.divide(change, np.abs(old), out=of_zero, where=old != 0)
 
 
 def _measure(

@@ -93,7 +93,8 @@ def solve(
             new = jax.tree.map(lambda field, rows=rows: field[rows], starts)
             state = new if state is None else _refill(np.isin(np.arange(lanes), free), new, state)
         answer = method(decode, current, lbfgs.trials(state), n, settings)
-        state = _advance(current, state, answer, settings.rtol, settings.max_iter, family=settings.family, n=n)
+        limits = settings.estimator, settings.rtol, settings.max_iter
+        state = _advance(current, state, answer, *limits, family=settings.family, n=n)
         ended = (np.asarray(state.status) != Status.running) & (lane >= 0)
         if np.any(ended):
             rows = jax.device_get(state)
@@ -130,14 +131,22 @@ def _lay_inner(problem: Problem, y: Array, *, family: str, n: int, size: int) ->
 
 @partial(jax.jit, static_argnames=("family", "n"))
 def _advance(
-    problem: Problem, state: lbfgs.State, answer: Answer, rtol: float, max_iter: int, *, family: str, n: int
+    problem: Problem,
+    state: lbfgs.State,
+    answer: Answer,
+    estimator: Estimator,
+    rtol: float,
+    max_iter: int,
+    *,
+    family: str,
+    n: int,
 ) -> lbfgs.State:
     """Each lane's reply to what is known of its trial curve."""
     lanes, dimension = problem.starts.shape
     size = state.y.shape[1] // dimension
     gradient = pulled_back(problem, answer.gradient, family=family, n=n, size=size).reshape(lanes, -1)
     step = None if answer.step is None else answer.step.reshape(lanes, -1)
-    floor = rounding_energy(problem.decoded, n)
+    floor = rounding_energy(problem.decoded, n, estimator)
     axes = (0, 0, 0, 0, None, None, None if step is None else 0)
     return jax.vmap(lbfgs.advance, in_axes=axes)(state, answer.energy, gradient, floor, rtol, max_iter, step)
 

@@ -7,7 +7,7 @@ rules, all relative to its own energy:
     converged   the quasi-Newton estimate of what is still to be gained, -g.p / 2, is below rtol E
     max_iter    evaluations are spent, or no step along steepest descent lowers the energy
     nonfinite   energy or gradient at the start are not finite
-    degenerate  the energy is no more than rounding makes, although the ends differ
+    degenerate  the energy is no more than rounding makes, although the ends differ (and see `vanishing.py`)
 
 Near a minimum energies differ by less than their rounding long before gradients do. There the change of the energy is
 estimated from the slopes at both ends of the step (Hager and Zhang 2005, doi 10.1137/030601880), so that directions

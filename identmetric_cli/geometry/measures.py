@@ -15,15 +15,17 @@ from jaxtyping import Float
 from identmetric_cli.batching import in_batches
 from identmetric_cli.geometry.estimators import EXPECTED, Estimator
 from identmetric_cli.geometry.lbfgs import Status
-from identmetric_cli.geometry.metric import gram, members
+from identmetric_cli.geometry.metric import gram, maps
 from identmetric_cli.geometry.solve import geodesics
+from identmetric_cli.geometry.table import GeodesicTable
+from identmetric_cli.geometry.tensor import MetricTensor
 from identmetric_cli.types import Decoders
 
 BATCH_SIZE = 16
 
 
 def logarithmic_map(
-    decode: Decoders,
+    decode: Decoders | MetricTensor,
     starts: Float[Array, "pairs latent"],
     ends: Float[Array, "pairs latent"],
     *,
@@ -35,6 +37,18 @@ def logarithmic_map(
     Their norm under the metric is the distance. `options` are those of `geodesics`. NaN where a geodesic did not
     converge. Raises ValueError on shapes.
     """
+    return logarithms(decode, starts, ends, estimator=estimator, **options)[0]
+
+
+def logarithms(
+    decode: Decoders | MetricTensor,
+    starts: Float[Array, "pairs latent"],
+    ends: Float[Array, "pairs latent"],
+    *,
+    estimator: Estimator = EXPECTED,
+    **options: Any,
+) -> tuple[np.ndarray, GeodesicTable]:
+    """Logarithmic maps, and what is known of their geodesics."""
     estimator.require_metric()
     table = geodesics(decode, starts, ends, estimator=estimator, **options)
     velocity = table.velocity[:, 0]
@@ -43,11 +57,11 @@ def logarithmic_map(
         scaled = velocity * (table.length / np.sqrt(square)).astype(velocity.dtype)[:, None]
     scaled[~table.converged] = np.nan
     scaled[table.status == Status.identical_endpoints] = 0.0
-    return scaled
+    return scaled, table
 
 
 def angles(
-    decode: Decoders,
+    decode: Decoders | MetricTensor,
     origins: Float[Array, "points latent"],
     targets: Float[Array, "points 2 latent"],
     **options: Any,
@@ -60,7 +74,7 @@ def angles(
 
 
 def volumes(
-    decode: Decoders,
+    decode: Decoders | MetricTensor,
     origins: Float[Array, "points latent"],
     targets: Float[Array, "points m latent"],
     **options: Any,
@@ -73,14 +87,14 @@ def volumes(
 
 
 def tangent_gram(
-    decode: Decoders,
+    decode: Decoders | MetricTensor,
     origins: Float[Array, "points latent"],
     vectors: Float[Array, "points m latent"],
     *,
     estimator: Estimator = EXPECTED,
 ) -> np.ndarray:
     """<J u_i, J u_j> at every origin, (P, m, m)."""
-    products = partial(gram, members(decode), estimator=estimator)
+    products = partial(gram, maps(decode), estimator=estimator)
     return in_batches(products, (origins, vectors), min(BATCH_SIZE, len(origins)))
 
 

@@ -16,16 +16,25 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
+from identmetric_cli.geometry.contracts import contracted, suited
 from identmetric_cli.geometry.estimators import EXPECTED, Estimator
+from identmetric_cli.geometry.tensor import MetricTensor
 from identmetric_cli.types import Decode, Decoded, Decoders, Latents
 
 PROBED = 4
 
 
 def members(decode: Decoders) -> tuple[Decode, ...]:
-    """The maps of an ensemble as pytrees: compiled functions take them, and so their weights, as arguments."""
-    maps = decode if isinstance(decode, tuple) else (decode,)
-    return tuple(each if isinstance(each, jax.tree_util.Partial) else jax.tree_util.Partial(each) for each in maps)
+    """The maps of an ensemble as pytrees: compiled functions take them, and so their weights, as arguments.
+
+    Raises ValueError for a metric tensor, which has none, and later, when maps are traced, on what is not (K, m, D).
+    """
+    return tuple(contracted(each) for each in (decode if isinstance(decode, tuple) else (decode,)))
+
+
+def maps(decode: Decoders | MetricTensor) -> tuple[Decode, ...]:
+    """The maps of an ensemble, or the one of a metric tensor."""
+    return members(decode.decode if isinstance(decode, MetricTensor) else decode)
 
 
 def some_members(decode: tuple[Decode, ...]) -> tuple[Decode, ...]:
@@ -46,14 +55,18 @@ def jacobian_products(
 
 
 def gram(
-    decode: Decoders, z: Latents, vectors: Float[Array, "points m latent"], estimator: Estimator = EXPECTED
+    decode: Decoders | MetricTensor,
+    z: Latents,
+    vectors: Float[Array, "points m latent"],
+    estimator: Estimator = EXPECTED,
 ) -> Float[Array, "points m m"]:
-    """Inner products <u_i, u_j> of m tangent vectors at every point under the pull-back metric."""
-    return estimator.gram(jacobian_products(decode, z, vectors), partial(decoded, decode, z))
+    """Inner products <u_i, u_j> of m tangent vectors at every point, under the pull-back metric or a given one."""
+    decode = maps(decode)
+    return suited(decode, estimator).gram(jacobian_products(decode, z, vectors), partial(decoded, decode, z))
 
 
 def metric_tensor(
-    decode: Decoders, z: Latents, estimator: Estimator = EXPECTED
+    decode: Decoders | MetricTensor, z: Latents, estimator: Estimator = EXPECTED
 ) -> Float[Array, "points latent latent"]:
     """Pull-back metric J_F^T J_F at every point: (P, d) -> (P, d, d), squared data units per squared latent unit."""
     points, dimension = z.shape

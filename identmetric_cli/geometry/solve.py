@@ -12,14 +12,16 @@ from identmetric_cli.batching import in_batches
 from identmetric_cli.geometry import adam, curves, lanes, lbfgs
 from identmetric_cli.geometry.certificates import certified
 from identmetric_cli.geometry.codes import Codes, survey
+from identmetric_cli.geometry.contracts import suited, usable
 from identmetric_cli.geometry.energy import decode_rows
 from identmetric_cli.geometry.estimators import EXPECTED, Estimator
 from identmetric_cli.geometry.georce import georce
 from identmetric_cli.geometry.lanes import Settings
 from identmetric_cli.geometry.lbfgs import Status
-from identmetric_cli.geometry.metric import members, metric_tensor, some_members
+from identmetric_cli.geometry.metric import maps, metric_tensor, some_members
 from identmetric_cli.geometry.starts import Problem, starting_curves
 from identmetric_cli.geometry.table import GeodesicTable, joined
+from identmetric_cli.geometry.tensor import MetricTensor, check_positive
 from identmetric_cli.types import Decode, Decoders, Latents
 
 SOLVERS = ("lbfgs", "georce", "adam")
@@ -31,7 +33,7 @@ CHUNK = 512
 
 
 def geodesics(
-    decode: Decoders,
+    decode: Decoders | MetricTensor,
     starts: Float[np.ndarray, "pairs latent"],
     ends: Float[np.ndarray, "pairs latent"],
     *,
@@ -47,7 +49,7 @@ def geodesics(
     adam_rule: adam.Rule | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> GeodesicTable:
-    """Geodesics from `starts` to `ends` under the pull-back metric of `decode`: (m, d) -> (K, m, D).
+    """Geodesics from `starts` to `ends` under the metric of `decode`: (m, d) -> (K, m, D), or under a given one.
 
     `starts`, `ends`: (P, d), float32 or float64. `nodes` segments a curve. A pair has converged when the energy
     still to be gained is estimated below `rtol` of it. `tries` starting curves a pair are solved on the coarsest
@@ -56,9 +58,10 @@ def geodesics(
     of `nodes` segments are decoded at a time. `solver`: `lbfgs` goes from coarse to fine grids; `georce` and `adam`,
     which keeps `adam_rule`, are those of other authors and have one grid. `curve`: `modes` or `spline`.
     `progress(done, total)` counts pairs over all grids and tries. A pair that fails says so in its row. Raises
-    ValueError on shapes that do not fit, and for estimators that a solver has no use for.
+    ValueError on shapes that do not fit, for estimators that a solver has no use for, and for a metric tensor that is
+    not positive at an end.
     """
-    starts, ends = np.asarray(starts), np.asarray(ends)
+    starts, ends = usable(starts), usable(ends)
     if starts.ndim != 2 or starts.shape != ends.shape or not len(starts):
         raise ValueError(f"starts and ends must both be (pairs, latent), got {starts.shape} and {ends.shape}")
     if min(nodes, tries, max_iter, batch_size) < 1:
@@ -67,13 +70,16 @@ def geodesics(
         )
     if solver not in SOLVERS or curve not in curves.FAMILIES:
         raise ValueError(f"solvers are {SOLVERS}, curves {curves.FAMILIES}; got {solver!r} and {curve!r}")
+    decode = maps(decode)
+    estimator = suited(decode, estimator)
     if estimator.name == "paper" and solver != "adam":
         raise ValueError("the estimator `paper` draws members anew at every step: it needs the solver adam")
     if solver == "georce":
         estimator.require_metric()
-    decode = members(decode)
     if codes is not None and not isinstance(codes, Codes):
         codes = survey(decode, np.asarray(codes, starts.dtype))
+    if estimator.name == "tensor":
+        check_positive(decode[0], np.concatenate([starts, ends]), batch_size)
     settings = Settings(estimator, curve, nodes, rtol, max_iter, min(batch_size, len(starts)))
     grids = _grids(nodes) if solver == "lbfgs" else [nodes]
     step = (

@@ -53,7 +53,7 @@ def _in_modes(
     modes = nodes - 1
     starts = [np.zeros((pairs, modes, dimension), problem.starts.dtype)]
     span = np.linalg.solve(problem.scale, (problem.ends - problem.starts)[..., None])[..., 0]
-    size = BEND * np.linalg.norm(span, axis=1)[:, None, None]
+    size = BEND * np.linalg.norm(span.astype(np.float64), axis=1)[:, None, None]
     generator = np.random.default_rng(SEED)
     for _ in range(tries - 1 - (codes is not None and tries > 2)):
         bend = np.zeros((modes, dimension))

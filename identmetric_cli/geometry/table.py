@@ -15,7 +15,7 @@ class GeodesicTable(NamedTuple):
     length: np.ndarray
     energy: np.ndarray
     chord: np.ndarray
-    """|F(a) - F(b)|, a lower bound of every length between a and b under a metric."""
+    """|F(a) - F(b)|, a lower bound of every length between a and b under a metric; zero for a metric tensor."""
     euclidean_latent: np.ndarray
     """|a - b|, which retraining does not preserve."""
     straight_length: np.ndarray
@@ -34,7 +34,8 @@ class GeodesicTable(NamedTuple):
     """Energy of the worst start above that of the best, once both were solved on the coarsest grid, relative; NaN
     where fewer than two arrived."""
     smallest_singular_value: np.ndarray
-    """Of F's Jacobian along the curve, in data units per latent unit; near zero a latent direction has collapsed."""
+    """Of F's Jacobian along the curve, in data units per latent unit, or the root of a metric tensor's smallest
+    eigenvalue; near zero a latent direction has collapsed."""
     disagreement: np.ndarray
     """Largest standard deviation of the members along the curve, in data units."""
     disagreement_ratio: np.ndarray
