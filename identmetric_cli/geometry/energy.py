@@ -116,11 +116,16 @@ def disagreement_of(x: Float[Array, "pairs nodes decoders data"]) -> Float[Array
 
 
 def rounding_energy(
-    ends: Float[Array, "pairs 2 decoders data"], n: int, estimator: Estimator = EXPECTED
-) -> Float[Array, " pairs"]:
+    ends: Float[np.ndarray, "pairs 2 decoders data"], n: int, estimator: Estimator = EXPECTED
+) -> Float[np.ndarray, " pairs"]:
     """Energy of curves of n segments whose steps are `ROUNDINGS` roundings of F each: as good as zero."""
-    squares = estimator.squared_size(jnp.moveaxis(ends, 2, 0)).max(axis=-1)
-    return jnp.square(ROUNDINGS * n * jnp.finfo(ends.dtype).eps) * squares
+    squares = np.asarray(_squared_sizes(ends, estimator))
+    return np.square(ROUNDINGS * n * np.finfo(ends.dtype).eps) * squares
+
+
+@jax.jit
+def _squared_sizes(ends: Float[Array, "pairs 2 decoders data"], estimator: Estimator) -> Float[Array, " pairs"]:
+    return estimator.squared_size(jnp.moveaxis(ends, 2, 0)).max(axis=-1)
 
 
 def energy(steps: Float[Array, "pairs segments"]) -> Float[Array, " pairs"]:

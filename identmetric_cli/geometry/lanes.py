@@ -91,15 +91,14 @@ def solve(
             rows = np.maximum(lane, 0)
             current = jax.tree.map(lambda field, rows=rows: field[rows], problem)
             new = jax.tree.map(lambda field, rows=rows: field[rows], starts)
-            state = new if state is None else _refill(np.isin(np.arange(lanes), free), new, state)
+            state = new if state is None else lbfgs.where(np.isin(np.arange(lanes), free), new, state)
         answer = method(decode, current, lbfgs.trials(state), n, settings)
         limits = settings.estimator, settings.rtol, settings.max_iter
         state = _advance(current, state, answer, *limits, family=settings.family, n=n)
-        ended = (np.asarray(state.status) != Status.running) & (lane >= 0)
+        ended = (state.status != Status.running) & (lane >= 0)
         if np.any(ended):
-            rows = jax.device_get(state)
             for position in np.flatnonzero(ended):
-                finished[int(lane[position])] = jax.tree.map(lambda field, p=position: field[p], rows)
+                finished[int(lane[position])] = jax.tree.map(lambda field, p=position: field[p], state)
             lane[ended] = -1
             progress(len(finished))
     return jax.tree.map(lambda *fields: np.stack(fields), *(finished[pair] for pair in range(pairs)))
@@ -115,6 +114,7 @@ def curve_points(
     return curves.points(*problem[:3], y, basis)
 
 
+@partial(jax.jit, static_argnames=("family", "n", "size"))
 def pulled_back(
     problem: Problem, gradient: Float[Array, "pairs nodes latent"], *, family: str, n: int, size: int
 ) -> Float[Array, "pairs size latent"]:
@@ -129,7 +129,6 @@ def _lay_inner(problem: Problem, y: Array, *, family: str, n: int, size: int) ->
     return lay(curve_points(problem, y, family=family, n=n, nodes=n)[:, 1:-1], size)
 
 
-@partial(jax.jit, static_argnames=("family", "n"))
 def _advance(
     problem: Problem,
     state: lbfgs.State,
@@ -144,13 +143,8 @@ def _advance(
     """Each lane's reply to what is known of its trial curve."""
     lanes, dimension = problem.starts.shape
     size = state.y.shape[1] // dimension
-    gradient = pulled_back(problem, answer.gradient, family=family, n=n, size=size).reshape(lanes, -1)
-    step = None if answer.step is None else answer.step.reshape(lanes, -1)
+    told = (answer.energy, pulled_back(problem, answer.gradient, family=family, n=n, size=size), answer.step)
+    energies, gradient, step = jax.device_get(told)
+    step = None if step is None else step.reshape(lanes, -1)
     floor = rounding_energy(problem.decoded, n, estimator)
-    axes = (0, 0, 0, 0, None, None, None if step is None else 0)
-    return jax.vmap(lbfgs.advance, in_axes=axes)(state, answer.energy, gradient, floor, rtol, max_iter, step)
-
-
-@jax.jit
-def _refill(mask: Array, new: lbfgs.State, old: lbfgs.State) -> lbfgs.State:
-    return jax.vmap(lbfgs.where)(mask, new, old)
+    return lbfgs.advance(state, energies, gradient.reshape(lanes, -1), floor, rtol, max_iter, step)

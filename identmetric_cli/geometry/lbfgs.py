@@ -1,4 +1,4 @@
-"""Limited-memory BFGS with backtracking, one problem per row, as a pure function of rows.
+"""Limited-memory BFGS with backtracking, one problem per row, as a pure function of many rows.
 
 Every call of `advance` receives energy and gradient at the row's trial point and answers with the next trial point:
 rows are at different stages of different line searches at the same time and share nothing. A row ends by its own
@@ -13,18 +13,18 @@ Near a minimum energies differ by less than their rounding long before gradients
 estimated from the slopes at both ends of the step (Hager and Zhang 2005, doi 10.1137/030601880), so that directions
 of curves become known to the precision of the numbers and not to its square root.
 
+Rows are NumPy arrays: next to decoding, the arithmetic is nothing, and what is not compiled costs no compilation for
+each number of segments. Sums run along single rows, so that no row's bits depend on the others.
+
 A method that makes its own directions, as GEORCE does, proposes them: then the line search and the rules remain.
 
 Nocedal and Wright, Numerical Optimization (2006), algorithms 3.1 and 7.4.
 """
 
 from enum import IntEnum
-from functools import partial
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
-from jax import Array
+import numpy as np
 from jaxtyping import Bool, Float, Int
 
 MEMORY = 10
@@ -46,155 +46,132 @@ class Status(IntEnum):
 
 
 class State(NamedTuple):
-    """One row; arrays carry a leading axis `pairs` when rows are mapped."""
+    """Many rows."""
 
-    y: Float[Array, " size"]
-    """Accepted point."""
-    energy: Float[Array, ""]
-    gradient: Float[Array, " size"]
-    direction: Float[Array, " size"]
-    step: Float[Array, ""]
-    steps: Float[Array, "memory size"]
+    y: Float[np.ndarray, "rows size"]
+    """Accepted points."""
+    energy: Float[np.ndarray, " rows"]
+    gradient: Float[np.ndarray, "rows size"]
+    direction: Float[np.ndarray, "rows size"]
+    step: Float[np.ndarray, " rows"]
+    steps: Float[np.ndarray, "rows memory size"]
     """Accepted differences of points, newest last; zero rows are empty."""
-    changes: Float[Array, "memory size"]
+    changes: Float[np.ndarray, "rows memory size"]
     """Differences of gradients that belong to them."""
-    fresh: Bool[Array, ""]
+    fresh: Bool[np.ndarray, " rows"]
     """No evaluation yet: the trial point is the start itself."""
-    evaluations: Int[Array, ""]
-    status: Int[Array, ""]
+    evaluations: Int[np.ndarray, " rows"]
+    status: Int[np.ndarray, " rows"]
 
 
-def start(y: Float[Array, " size"], memory: int = MEMORY) -> State:
-    """A row that begins at `y`; one of proposals needs no memory."""
-    zeros, none = jnp.zeros_like(y), jnp.zeros((), y.dtype)
-    memory = jnp.zeros((memory, y.size), y.dtype)
-    return State(
-        y,
-        none,
-        zeros,
-        zeros,
-        none,
-        memory,
-        memory,
-        jnp.asarray(True),
-        jnp.asarray(0, jnp.int32),
-        jnp.asarray(Status.running, jnp.int32),
-    )
+def starts(y: Float[np.ndarray, "rows size"], memory: int = MEMORY) -> State:
+    """Rows that begin at `y`; those of proposals need no memory."""
+    rows, size = y.shape
+    none, nowhere, empty = np.zeros(rows, y.dtype), np.zeros_like(y), np.zeros((rows, memory, size), y.dtype)
+    counts = np.zeros(rows, np.int32)
+    return State(y, none, nowhere, nowhere, none, empty, empty, np.ones(rows, bool), counts, counts + Status.running)
 
 
-def trial(state: State) -> Float[Array, " size"]:
-    """Point at which the row wants to know energy and gradient."""
-    return state.y + state.step * state.direction
+def trials(state: State) -> Float[np.ndarray, "rows size"]:
+    """Points at which the rows want to know energy and gradient."""
+    return state.y + state.step[:, None] * state.direction
 
 
-def gain(state: State) -> Float[Array, ""]:
-    """Quasi-Newton estimate of the energy still to be gained, -g.p / 2."""
-    return -0.5 * jnp.vdot(state.gradient, state.direction)
+def gains(state: State) -> Float[np.ndarray, " rows"]:
+    """Quasi-Newton estimates of the energy still to be gained, -g.p / 2."""
+    return -0.5 * _dot(state.gradient, state.direction)
 
 
 def advance(
     state: State,
-    energy: Float[Array, ""],
-    gradient: Float[Array, " size"],
-    floor: Float[Array, ""] | float,
+    energy: Float[np.ndarray, " rows"],
+    gradient: Float[np.ndarray, "rows size"],
+    floor: Float[np.ndarray, " rows"] | float,
     rtol: float,
     max_iter: int,
-    proposal: Float[Array, " size"] | None = None,
+    proposal: Float[np.ndarray, "rows size"] | None = None,
 ) -> State:
-    """Take or refuse the trial point, whose energy and gradient are given. A row that has ended stays as it is.
+    """Take or refuse the trial points, whose energies and gradients are given. Rows that have ended stay as they are.
 
     Energies up to `floor` are rounding. `proposal` is the direction to go on in from the trial point.
     """
-    finite = jnp.isfinite(energy) & jnp.all(jnp.isfinite(gradient))
-    slope, slope_there = jnp.vdot(state.gradient, state.direction), jnp.vdot(gradient, state.direction)
-    change = energy - state.energy
-    rounding = ROUNDINGS * jnp.finfo(state.y.dtype).eps * jnp.abs(state.energy)
-    change = jnp.where(jnp.abs(change) <= rounding, 0.5 * state.step * (slope + slope_there), change)
-    descends = change <= SUFFICIENT_DECREASE * state.step * slope
-    accepted = _accept(state, energy, gradient, proposal)
-    refused = _refuse(state)
-    new = where(finite & (state.fresh | descends), accepted, refused)
-    new = new._replace(evaluations=state.evaluations + 1, fresh=jnp.asarray(False))
-    ended = jnp.where(gain(new) <= rtol * new.energy, Status.converged, Status.running)
-    lost = (new.evaluations >= max_iter) | ((new.step < SMALLEST_STEP) & _memory_is_empty(new))
-    ended = jnp.where((ended == Status.running) & lost, Status.max_iter, ended)
-    ended = jnp.where(new.energy <= floor, Status.degenerate, ended)
-    ended = jnp.where(state.fresh & ~finite, Status.nonfinite, ended)
+    with np.errstate(invalid="ignore", over="ignore", under="ignore"):
+        finite = np.isfinite(energy) & np.isfinite(gradient).all(axis=1)
+        slope, slope_there = _dot(state.gradient, state.direction), _dot(gradient, state.direction)
+        change = energy - state.energy
+        rounding = ROUNDINGS * np.finfo(state.y.dtype).eps * np.abs(state.energy)
+        change = np.where(np.abs(change) <= rounding, 0.5 * state.step * (slope + slope_there), change)
+        descends = change <= SUFFICIENT_DECREASE * state.step * slope
+        new = where(finite & (state.fresh | descends), _accepted(state, energy, gradient, proposal), _refused(state))
+        new = new._replace(evaluations=state.evaluations + np.int32(1), fresh=np.zeros_like(state.fresh))
+        arrived = gains(new) <= rtol * new.energy
+        lost = (new.evaluations >= max_iter) | ((new.step < SMALLEST_STEP) & _memory_is_empty(new))
+        ended = np.select([arrived, lost], [Status.converged, Status.max_iter], Status.running)
+        ended = np.where(new.energy <= floor, Status.degenerate, ended)
+        ended = np.where(state.fresh & ~finite, Status.nonfinite, ended)
     return where(state.status == Status.running, new._replace(status=ended.astype(state.status.dtype)), state)
 
 
-def _accept(state: State, energy: Array, gradient: Array, proposal: Array | None) -> State:
-    point = trial(state)
+def _accepted(state: State, energy: np.ndarray, gradient: np.ndarray, proposal: np.ndarray | None) -> State:
+    point = trials(state)
+    taken = {"y": point, "energy": energy, "gradient": gradient, "step": np.ones_like(state.step)}
     if proposal is not None:
-        direction = jnp.where(jnp.vdot(proposal, gradient) < 0, proposal, -0.5 * gradient)
-        taken = {"y": point, "energy": energy, "gradient": gradient, "direction": direction}
-        return state._replace(**taken, step=jnp.ones_like(state.step))
+        downhill = _dot(proposal, gradient) < 0
+        return state._replace(direction=np.where(downhill[:, None], proposal, -0.5 * gradient), **taken)
     step, change = point - state.y, gradient - state.gradient
-    floor = jnp.finfo(point.dtype).eps * jnp.linalg.norm(step) * jnp.linalg.norm(change)
-    usable = ~state.fresh & (jnp.vdot(step, change) > floor)
-    steps = jnp.where(usable, jnp.roll(state.steps, -1, axis=0).at[-1].set(step), state.steps)
-    changes = jnp.where(usable, jnp.roll(state.changes, -1, axis=0).at[-1].set(change), state.changes)
+    floor = np.finfo(point.dtype).eps * np.sqrt(_dot(step, step) * _dot(change, change))
+    usable = (~state.fresh & (_dot(step, change) > floor))[:, None, None]
+    steps = np.where(usable, np.concatenate([state.steps[:, 1:], step[:, None]], axis=1), state.steps)
+    changes = np.where(usable, np.concatenate([state.changes[:, 1:], change[:, None]], axis=1), state.changes)
     direction = -_inverse_hessian_product(gradient, steps, changes)
-    downhill = jnp.vdot(direction, gradient) < 0
+    downhill = (_dot(direction, gradient) < 0)[:, None]
     return state._replace(
-        y=point,
-        energy=energy,
-        gradient=gradient,
-        direction=jnp.where(downhill, direction, -0.5 * gradient),
-        step=jnp.ones_like(state.step),
-        steps=jnp.where(downhill, steps, 0.0),
-        changes=jnp.where(downhill, changes, 0.0),
+        direction=np.where(downhill, direction, -0.5 * gradient),
+        steps=np.where(downhill[:, None], steps, 0.0),
+        changes=np.where(downhill[:, None], changes, 0.0),
+        **taken,
     )
 
 
-def _refuse(state: State) -> State:
-    shorter = state._replace(step=0.3 * state.step)
+def _refused(state: State) -> State:
+    shorter = state._replace(step=(0.3 * state.step).astype(state.step.dtype))
     steepest = state._replace(
         direction=-0.5 * state.gradient,
-        step=jnp.ones_like(state.step),
-        steps=jnp.zeros_like(state.steps),
-        changes=jnp.zeros_like(state.changes),
+        step=np.ones_like(state.step),
+        steps=np.zeros_like(state.steps),
+        changes=np.zeros_like(state.changes),
     )
-    restart = (shorter.step < SMALLEST_STEP) & ~_memory_is_empty(state)
-    return where(restart, steepest, shorter)
+    return where((shorter.step < SMALLEST_STEP) & ~_memory_is_empty(state), steepest, shorter)
 
 
-def _memory_is_empty(state: State) -> Bool[Array, ""]:
-    return ~jnp.any(state.steps[-1:])
+def _memory_is_empty(state: State) -> Bool[np.ndarray, " rows"]:
+    return ~state.steps[:, -1:].any(axis=(1, 2))
 
 
-def _inverse_hessian_product(q: Array, steps: Array, changes: Array) -> Array:
+def _inverse_hessian_product(q: np.ndarray, steps: np.ndarray, changes: np.ndarray) -> np.ndarray:
     """Two-loop recursion; in the variables of `curves` an empty memory means a Hessian of twice the identity."""
-    products = jnp.einsum("ms,ms->m", steps, changes)
-    rho = jnp.where(products > 0, 1.0 / jnp.where(products > 0, products, 1.0), 0.0)
-
-    def backward(q: Array, row: tuple[Array, Array, Array]) -> tuple[Array, Array]:
-        step, change, rho = row
-        alpha = rho * jnp.vdot(step, q)
-        return q - alpha * change, alpha
-
-    def forward(q: Array, row: tuple[Array, Array, Array, Array]) -> tuple[Array, None]:
-        step, change, rho, alpha = row
-        return q + (alpha - rho * jnp.vdot(change, q)) * step, None
-
-    q, alpha = jax.lax.scan(backward, q, (steps, changes, rho), reverse=True)
-    squares = jnp.vdot(changes[-1], changes[-1])
-    q = jnp.where(squares > 0, products[-1] / jnp.where(squares > 0, squares, 1.0), 0.5) * q
-    return jax.lax.scan(forward, q, (steps, changes, rho, alpha))[0]
+    products = (steps * changes).sum(axis=2)
+    rho = np.where(products > 0, 1 / np.where(products > 0, products, 1), 0)
+    alpha = np.zeros_like(products)
+    for i in reversed(range(products.shape[1])):
+        alpha[:, i] = rho[:, i] * _dot(steps[:, i], q)
+        q = q - alpha[:, i, None] * changes[:, i]
+    squares = _dot(changes[:, -1], changes[:, -1])
+    q = np.where(squares > 0, products[:, -1] / np.where(squares > 0, squares, 1), 0.5).astype(q.dtype)[:, None] * q
+    for i in range(products.shape[1]):
+        beta = rho[:, i] * _dot(changes[:, i], q)
+        q = q + (alpha[:, i] - beta)[:, None] * steps[:, i]
+    return q
 
 
-def where(condition: Array, yes: State, no: State) -> State:
-    """One of two states."""
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
+def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return (a * b).sum(axis=1)
 
 
-@partial(jax.jit, static_argnames=("memory",))
-def starts(y: Float[Array, "rows size"], memory: int = MEMORY) -> State:
-    """Many rows that begin at `y`."""
-    return jax.vmap(partial(start, memory=memory))(y)
+def where(condition: Bool[np.ndarray, " rows"], yes: State, no: State) -> State:
+    """Rows of one of two states."""
 
+    def chosen(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.where(condition.reshape(-1, *(1,) * (a.ndim - 1)), a, b)
 
-@jax.jit
-def trials(state: State) -> Float[Array, "rows size"]:
-    """Points at which many rows want to know energy and gradient."""
-    return jax.vmap(trial)(state)
+    return State(*map(chosen, yes, no))

@@ -66,14 +66,16 @@ def _refine(
 ) -> tuple[Latents, Array, Array, Array]:
     scale = curves.scaling(metric_tensor(some_members(decode), z))
     scale = jnp.where(jnp.isfinite(scale), scale, 0.0)
-    state, before = lbfgs.starts(jnp.zeros_like(z)), None
-    while before is None or np.any(np.asarray(state.status) == Status.running):
+    state, before = lbfgs.starts(np.zeros(z.shape, z.dtype)), None
+    while before is None or np.any(state.status == Status.running):
         values, backs = zip(*(forward(each, _moved(z, scale, lbfgs.trials(state))) for each in decode), strict=True)
         errors, cotangents = _errors(values, x)
-        state = _advance(state, scale, errors, sum(map(pull, backs, cotangents)), rtol, steps + 1)
+        gradient = _scaled(scale, sum(map(pull, backs, cotangents)))
+        state = lbfgs.advance(state, *jax.device_get((errors, gradient)), 0.0, rtol, steps + 1)
         before = errors if before is None else before
     data = x.shape[1]
-    return _moved(z, scale, state.y), before / data, state.energy / data, _gain(state) / state.energy
+    energy = np.where(state.energy > 0, state.energy, np.finfo(z.dtype).tiny)
+    return _moved(z, scale, state.y), before / data, state.energy / data, lbfgs.gains(state) / energy
 
 
 @jax.jit
@@ -96,11 +98,5 @@ def _errors(
 
 
 @jax.jit
-def _advance(
-    state: lbfgs.State, scale: Array, errors: Array, gradient: Latents, rtol: float, max_iter: int
-) -> lbfgs.State:
-    gradient = jnp.einsum("pe,ped->pd", gradient, scale)
-    return jax.vmap(lbfgs.advance, in_axes=(0, 0, 0, None, None, None))(state, errors, gradient, 0.0, rtol, max_iter)
-
-
-_gain = jax.jit(jax.vmap(lbfgs.gain))
+def _scaled(scale: Array, gradient: Latents) -> Float[Array, "points latent"]:
+    return jnp.einsum("pe,ped->pd", gradient, scale)

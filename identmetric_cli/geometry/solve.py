@@ -4,7 +4,6 @@ from collections.abc import Callable
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -129,7 +128,7 @@ def _solved(
     pairs = len(problem.starts)
     first, *finer = grids
     many = jax.tree.map(lambda field: np.concatenate([field] * tries), problem)
-    state = _started(candidates.reshape(len(candidates), -1), memory)
+    state = lbfgs.starts(candidates.reshape(len(candidates), -1), memory)
     state = step(decode, many, state, first, _at(settings, first), progress=progress)
     state, spread = _best(state, tries)
     evaluations = state.evaluations
@@ -189,17 +188,13 @@ def _scales(decode: tuple[Decode, ...], starts: np.ndarray, ends: np.ndarray, ba
         partial(metric_tensor, some_members(decode)), (probes.reshape(-1, dimension),), min(batch_size, probes.size)
     )
     metric = metric.reshape(pairs, len(PROBES), dimension, dimension).mean(axis=1)
-    return jax.device_get(curves.scaling(jnp.asarray(metric)))
-
-
-def _started(y: Float[np.ndarray, "pairs size"], memory: int) -> lbfgs.State:
-    return jax.device_get(lbfgs.starts(y, memory))
+    return in_batches(jax.jit(curves.scaling), (metric,), batch_size)
 
 
 def _again(state: lbfgs.State) -> lbfgs.State:
     """The states as starts on a finer grid: what was learnt of the Hessian stays, a point that failed does not."""
     usable = np.isfinite(state.y).all(axis=1)[:, None]
-    fresh = _started(np.where(usable, state.y, 0.0), state.steps.shape[1])
+    fresh = lbfgs.starts(np.where(usable, state.y, 0.0), state.steps.shape[1])
     usable = usable[:, None]
     return fresh._replace(steps=np.where(usable, state.steps, 0.0), changes=np.where(usable, state.changes, 0.0))
 
