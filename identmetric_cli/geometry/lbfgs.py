@@ -95,6 +95,7 @@ def advance(
 
     Energies up to `floor` are rounding. `proposal` is the direction to go on in from the trial point.
     """
+    running = state.status == Status.running
     with np.errstate(invalid="ignore", over="ignore", under="ignore"):
         finite = np.isfinite(energy) & np.isfinite(gradient).all(axis=1)
         slope, slope_there = _dot(state.gradient, state.direction), _dot(gradient, state.direction)
@@ -102,46 +103,48 @@ def advance(
         rounding = ROUNDINGS * np.finfo(state.y.dtype).eps * np.abs(state.energy)
         change = np.where(np.abs(change) <= rounding, 0.5 * state.step * (slope + slope_there), change)
         descends = change <= SUFFICIENT_DECREASE * state.step * slope
-        new = where(finite & (state.fresh | descends), _accepted(state, energy, gradient, proposal), _refused(state))
-        new = new._replace(evaluations=state.evaluations + np.int32(1), fresh=np.zeros_like(state.fresh))
+        taken = running & finite & (state.fresh | descends)
+        shorter = (0.3 * state.step).astype(state.step.dtype)
+        restarts = running & ~taken & (shorter < SMALLEST_STEP) & ~_memory_is_empty(state)
+        y = np.where(taken[:, None], trials(state), state.y)
+        steps, changes = _remembered(state, y - state.y, gradient - state.gradient, taken & ~state.fresh)
+        ahead = -_inverse_hessian_product(gradient, steps, changes) if proposal is None else proposal
+        downhill = _dot(ahead, gradient) < 0
+        for memory in (steps, changes):
+            memory[restarts | (taken & ~downhill)] = 0.0
+        ahead = np.where(downhill[:, None], ahead, -0.5 * gradient)
+        steepest = np.where(restarts[:, None], -0.5 * state.gradient, state.direction)
+        new = State(
+            y=y,
+            energy=np.where(taken, energy, state.energy),
+            gradient=np.where(taken[:, None], gradient, state.gradient),
+            direction=np.where(taken[:, None], ahead, steepest),
+            step=np.where(taken | restarts, np.ones_like(shorter), np.where(running, shorter, state.step)),
+            steps=steps,
+            changes=changes,
+            fresh=state.fresh & ~running,
+            evaluations=state.evaluations + running.astype(state.evaluations.dtype),
+            status=state.status,
+        )
         arrived = gains(new) <= rtol * new.energy
         lost = (new.evaluations >= max_iter) | ((new.step < SMALLEST_STEP) & _memory_is_empty(new))
         ended = np.select([arrived, lost], [Status.converged, Status.max_iter], Status.running)
         ended = np.where(new.energy <= floor, Status.degenerate, ended)
         ended = np.where(state.fresh & ~finite, Status.nonfinite, ended)
-    return where(state.status == Status.running, new._replace(status=ended.astype(state.status.dtype)), state)
+    return new._replace(status=np.where(running, ended, state.status).astype(state.status.dtype))
 
 
-def _accepted(state: State, energy: np.ndarray, gradient: np.ndarray, proposal: np.ndarray | None) -> State:
-    point = trials(state)
-    taken = {"y": point, "energy": energy, "gradient": gradient, "step": np.ones_like(state.step)}
-    if proposal is not None:
-        downhill = _dot(proposal, gradient) < 0
-        return state._replace(direction=np.where(downhill[:, None], proposal, -0.5 * gradient), **taken)
-    step, change = point - state.y, gradient - state.gradient
-    floor = np.finfo(point.dtype).eps * np.sqrt(_dot(step, step) * _dot(change, change))
-    usable = (~state.fresh & (_dot(step, change) > floor))[:, None, None]
-    steps = np.where(usable, np.concatenate([state.steps[:, 1:], step[:, None]], axis=1), state.steps)
-    changes = np.where(usable, np.concatenate([state.changes[:, 1:], change[:, None]], axis=1), state.changes)
-    direction = -_inverse_hessian_product(gradient, steps, changes)
-    downhill = (_dot(direction, gradient) < 0)[:, None]
-    return state._replace(
-        direction=np.where(downhill, direction, -0.5 * gradient),
-        steps=np.where(downhill[:, None], steps, 0.0),
-        changes=np.where(downhill[:, None], changes, 0.0),
-        **taken,
-    )
-
-
-def _refused(state: State) -> State:
-    shorter = state._replace(step=(0.3 * state.step).astype(state.step.dtype))
-    steepest = state._replace(
-        direction=-0.5 * state.gradient,
-        step=np.ones_like(state.step),
-        steps=np.zeros_like(state.steps),
-        changes=np.zeros_like(state.changes),
-    )
-    return where((shorter.step < SMALLEST_STEP) & ~_memory_is_empty(state), steepest, shorter)
+def _remembered(
+    state: State, step: np.ndarray, change: np.ndarray, taken: Bool[np.ndarray, " rows"]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Copies of the memory, with the steps that were taken where their curvature is positive beyond rounding."""
+    floor = np.finfo(step.dtype).eps * np.sqrt(_dot(step, step) * _dot(change, change))
+    rows = np.flatnonzero(taken & (_dot(step, change) > floor))
+    memories = state.steps.copy(), state.changes.copy()
+    if state.steps.shape[1]:
+        for memory, old, newest in zip(memories, (state.steps, state.changes), (step, change), strict=True):
+            memory[rows, :-1], memory[rows, -1] = old[rows, 1:], newest[rows]
+    return memories
 
 
 def _memory_is_empty(state: State) -> Bool[np.ndarray, " rows"]:
