@@ -7,9 +7,8 @@ A curve whose energy can still fall by a share r of itself has a logarithm that 
 No walk comes nearer than that, and at a gradient g the sum of squares is only about g^2 above its least. So curves
 are solved for r well below the square of the tolerance.
 
-Where
-points are spread widely on a curved manifold there can be several local means; the one near the latent average is
-found.
+Where points are spread widely on a curved manifold there can be several local means; the one near the latent average
+is found.
 """
 
 from typing import Any, NamedTuple

@@ -26,9 +26,9 @@ def told_apart(
     """
     starts, ends = problem.starts, problem.ends
     rounding = ROUNDINGS * n * np.finfo(starts.dtype).eps * np.maximum(np.abs(starts), np.abs(ends))
-    unresolved = np.all(np.abs(ends - starts) <= rounding, axis=1)
+    indistinct = np.all(np.abs(ends - starts) <= rounding, axis=1)
     at_rest = np.all(velocity == 0, axis=(1, 2))
     solved = np.isin(status, (Status.converged, Status.max_iter))
-    status = np.where(solved & (unresolved | at_rest), Status.degenerate, status)
+    status = np.where(solved & (indistinct | at_rest), Status.degenerate, status)
     identical = np.all(starts == ends, axis=1)
     return np.where(identical, np.where(np.isfinite(lengths), Status.identical_endpoints, Status.nonfinite), status)
